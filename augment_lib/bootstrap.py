@@ -67,11 +67,11 @@ def kernel_factor(
 def covariance_root(
     C,               # (..., d, d) symmetric, positive semi-definite up to rounding
 ) -> np.ndarray:     # (..., d, d) R with R^T R = C
-    "A square root of each covariance; works for singular ones."
+    "The symmetric square root of each covariance; works for singular ones."
     values, vectors = np.linalg.eigh(C)
     floor = values[..., -1:] * C.shape[-1] * np.finfo(float).eps
     values = np.where(values > np.maximum(floor, 0), values, 0.0)
-    return np.sqrt(values)[..., :, None] * np.swapaxes(vectors, -1, -2)
+    return vectors * np.sqrt(values)[..., None, :] @ np.swapaxes(vectors, -1, -2)
 
 
 def code_covariance(

@@ -359,8 +359,8 @@ def decode(self, Z, *, replicate=0, random_state=None):
 def fit_resample_many(self, X, y, rows, random_states):
     """Resample many subsets of one table, all networks trained in one bank.
 
-    Returns a list of (sampler, X_res, y_res), one per entry of `rows` and `random_states`; each equals, to float
-    tolerance, `clone(self).set_params(random_state=...).fit_resample(X[rows], y[rows])`, except that levels of
+    Returns a list of (X_res, y_res), one per entry of `rows` and `random_states`; the fitted samplers are kept in
+    `samplers_`, their diagnostics in `diagnostics_` (a list). Each result equals, to float tolerance, `clone(self).set_params(random_state=...).fit_resample(X[rows], y[rows])`, except that levels of
     categories are those of the whole table.
     """
     frame, target = clone(self)._begin(X, y)
@@ -370,7 +370,9 @@ def fit_resample_many(self, X, y, rows, random_states):
         sampler._begin(take_rows(X, subset), take_rows(y, subset))
         samplers.append(sampler)
     _train(samplers, frame, target, [np.asarray(subset) for subset in rows])
-    return [(s, *s._resample(take_rows(X, subset), take_rows(y, subset))) for s, subset in zip(samplers, rows)]
+    results = [s._resample(take_rows(X, subset), take_rows(y, subset)) for s, subset in zip(samplers, rows)]
+    self.samplers_, self.diagnostics_ = samplers, [s.diagnostics_ for s in samplers]
+    return results
 
 # %% ../nbs/30_david.ipynb #30_david-23
 def save(self, path, overwrite=False):
