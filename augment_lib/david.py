@@ -26,9 +26,9 @@ from .training import Job, TrainConfig, TrainingInterrupted, train_bank
 from .weighting import effective_sample_size, resolve_weighting, target_density
 
 # %% ../nbs/30_david.ipynb #30_david-06
-DEFAULTS = dict(alpha=0.5, beta=1e-3, bandwidth=0.2, mode="add", n_synthetic=1.0, hidden_dims=(128, 64), latent_dim=None, activation="elu", n_epochs=None, batch_size=64,
+DEFAULTS = dict(alpha=0.5, beta=5e-3, bandwidth=0.3, transport=True, mode="add", n_synthetic=1.0, hidden_dims=(128, 64), latent_dim=None, activation="elu", n_epochs=None, batch_size=64,
                 learning_rate=2e-3, optimizer="adam", weight_decay=0.0, y_weight=1.0, reduction="mean", drop_last=False, variational=True, categories="softmax")
-PAPER = dict(alpha=0.5, beta=1e-6, bandwidth="paper", mode="mix", n_synthetic=1.0, hidden_dims=None, latent_dim=None, activation="tanh", n_epochs=2000, batch_size=64,
+PAPER = dict(alpha=0.5, beta=1e-6, bandwidth="paper", transport=False, mode="mix", n_synthetic=1.0, hidden_dims=None, latent_dim=None, activation="tanh", n_epochs=2000, batch_size=64,
              learning_rate=1e-3, optimizer="adamw", weight_decay=1e-4, y_weight=10.0, reduction="sum", drop_last=True, variational=True, categories="squared")
 PRESETS = {None: DEFAULTS, "paper": PAPER}
 STEP_BUDGET = 8000                        # training steps of the default preset: enough on every set that was tried
@@ -107,7 +107,7 @@ class DAVID(RegressionSampler):
     n_synthetic : float (times n_samples) or int (rows), synthetic rows for mode "add" and "replace".
     mode : "add" keeps every original, "mix" is the paper's rule, "replace" returns synthetic rows only.
     preset : None (ours) or "paper" (the authors' code, its slips included).
-    transport : bool, move seed rows by the decoder's displacement instead of decoding; False is the paper's.
+    transport : bool, move seed rows by the decoder's displacement (default) instead of decoding them (the paper's way).
     weighting : "density", "uniform", "frequency", or an object with `weights(X, y)`.
     loss_weighting : None (as `weighting`), or another one for the loss alone.
     law : "smoothed_bootstrap", "posterior", "prior", or a latent law.
@@ -137,7 +137,7 @@ class DAVID(RegressionSampler):
     True
     """
 
-    def __init__(self, *, alpha=None, beta=None, bandwidth=None, n_synthetic=None, mode=None, preset=None, transport=False, weighting="density",
+    def __init__(self, *, alpha=None, beta=None, bandwidth=None, n_synthetic=None, mode=None, preset=None, transport=None, weighting="density",
                  loss_weighting=None, law="smoothed_bootstrap", labels="decoded", n_replicates=1, hidden_dims=None, latent_dim=None, activation=None,
                  n_epochs=None, batch_size=None, learning_rate=None, y_weight=None, categories=None, variational=None, bounds=None,
                  random_state=None, device="auto", verbose=False):
@@ -286,7 +286,7 @@ def _draw_from(self, k, n, rng):
     "n new rows of replicate k: (frame, target, seeds)."
     codes, seeds = self._laws[k].sample(n, rng)
     rows = self._decoded(k, codes)
-    moved = self.transport & (seeds >= 0) & np.ones(n, bool)
+    moved = self.settings_["transport"] & (seeds >= 0) & np.ones(n, bool)
     if moved.any():
         home = self._decoded(k, self._codes[k][seeds[moved]])
         rows[moved] = displace(self._matrix[seeds[moved]].astype(np.float64), rows[moved], home, self._blocks)
@@ -329,9 +329,9 @@ def _diagnose(self, fitted):
            "effective_rows": float(effective_sample_size(self.weights_)), "diverged": any(f.stopped == "diverged" for f in fitted),
            "latent_dim": int(self._codes[0].shape[1])}
     for name, label in (("r2_x", "the features"), ("r2_y", "the target")):
-        if out[name] < 0.5 and not self.interrupted_ and not self.transport:
+        if out[name] < 0.5 and not self.interrupted_:
             warnings.warn(f"DAVID reconstructs {label} with R2 = {out[name]:.2f} (below 0.5): new rows will not resemble the data. "
-                          "Use a wider hidden_dims, a larger latent_dim or more n_epochs, or transport=True.", UserWarning, stacklevel=2)
+                          "Use a wider hidden_dims, a larger latent_dim or more n_epochs.", UserWarning, stacklevel=2)
     if out["effective_rows"] < 30:
         warnings.warn(f"The weights leave {out['effective_rows']:.0f} effective rows (below 30): a few rows are copied over and over. "
                       "Use a smaller alpha.", UserWarning, stacklevel=2)

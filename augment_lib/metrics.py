@@ -11,7 +11,6 @@ __all__ = ['REACH', 'check_pair', 'mse', 'mae', 'median_absolute_error', 'weight
 # %% ../nbs/25_metrics.ipynb #25_metrics-04
 import numpy as np
 import pandas as pd
-from scipy.interpolate import CubicHermiteSpline
 from scipy.spatial.distance import cdist
 from scipy.stats import wasserstein_distance
 from sklearn.base import clone
@@ -21,7 +20,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.neighbors import NearestNeighbors
 
 from .core import InputError, as_generator, check_number
-from .weighting import check_target, check_weights, density_weights, effective_sample_size, kernel_width, target_density
+from .weighting import check_target, check_weights, effective_sample_size, kernel_width, target_density
 
 # %% ../nbs/25_metrics.ipynb #25_metrics-07
 def check_pair(
@@ -133,12 +132,14 @@ class Relevance:
         if not (np.isfinite(points).all() and points[:, 1].min() >= 0 and points[:, 1].max() <= 1):
             raise InputError("points must be finite with relevances from 0 to 1.")
         self.points = points
-        self.spline = CubicHermiteSpline(points[:, 0], points[:, 1], np.zeros(len(points)))
 
     def __call__(self, y) -> np.ndarray:  # (n,) in [0, 1]
         "Relevance of each value."
-        inside = np.clip(np.asarray(y, dtype=float), self.points[0, 0], self.points[-1, 0])
-        return np.clip(self.spline(inside), 0.0, 1.0)
+        at, height = self.points.T
+        inside = np.clip(np.asarray(y, dtype=float), at[0], at[-1])
+        left = np.clip(np.searchsorted(at, inside, side="right") - 1, 0, len(at) - 2)
+        s = (inside - at[left]) / (at[left + 1] - at[left])
+        return height[left] + (height[left + 1] - height[left]) * s * s * (3 - 2 * s)    # Hermite cubic, slopes 0
 
 # %% ../nbs/25_metrics.ipynb #25_metrics-26
 def extreme_relevance(
@@ -205,10 +206,9 @@ class RarityReference:
         clip=0.95, # quantile of the reference weights at which weights are cut off
     ):
         y = check_target(y)
-        _, width = kernel_width(y, np.full(len(y), 1 / len(y)))
-        values = np.unique(y)
-        shifts = np.append(0.0, np.concatenate([-REACH, REACH]) * width)
-        self.nodes = np.unique(values + shifts[:, None])
+        _, width = kernel_width((y - y.min()) / np.ptp(y), np.full(len(y), 1 / len(y)))
+        shifts = np.append(0.0, np.concatenate([-REACH, REACH]) * width * np.ptp(y))
+        self.nodes = np.unique(np.unique(y) + shifts[:, None])
         self.log_density = np.log(np.maximum(target_density(y, at=self.nodes), np.finfo(float).tiny))
         density = self(y)
         self.rare_below, self.common_above = np.quantile(density, [check_number("rare", rare, 0, 1), 0.5])
@@ -294,7 +294,7 @@ def regression_report(
             "sera": float(rarity.relevance(truth) @ squares) if rarity.any_relevant else np.nan,
             "mape": float(share.mean()) if defined else np.nan,
             "mdape": float(middle) if np.isfinite(middle) else np.nan,
-            "effective_rows": float(1 / np.sum(p * p)), "n_rare": float(rare.sum())}
+            "effective_rows": effective_sample_size(p), "n_rare": float(rare.sum())}
 
 # %% ../nbs/25_metrics.ipynb #25_metrics-44
 def check_matrix(name, values, width=None) -> np.ndarray:

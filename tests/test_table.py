@@ -9,12 +9,14 @@ from hypothesis import given, settings, strategies as st
 from scipy import sparse
 
 from augment_lib.core import InputError
-from augment_lib.table import (CellTypeError, Container, Layout, TableEncoder, check_shape, fit_scale, from_scale, into_range, levels_present,
-                               make_layout, pick_levels, row_scaling, to_scale)
+from augment_lib.table import (CellTypeError, Container, Layout, TableEncoder, check_shape, fit_scale, into_range, levels_present,
+                               make_layout, pick_levels, row_scaling)
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
-N_DTYPES = ["int8", "uint8", "int16", "int32", "int64", "uint64", "float16", "float32", "float64", "Int8", "Int64", "UInt16", "Float32", "Float64"]
-OTHERS = ["bool", "boolean", "str", "object", "string", "category", "ordered", "category of int", "category of bool", "sparse float", "sparse int", "sparse bool"]
+N_DTYPES = ["int8", "uint8", "int16", "int32", "int64", "uint64", "float16", "float32", "float64", "Int8", "Int64", "UInt16",
+            "Float32", "Float64"]
+OTHERS = ["bool", "boolean", "str", "object", "string", "category", "ordered", "category of int", "category of bool", "sparse float",
+          "sparse int", "sparse bool"]
 
 
 def make_column(kind, n, rng):
@@ -55,7 +57,7 @@ def test_container_round_trip(frame):
     pd.testing.assert_frame_equal(box.restore(inside, frame.index), frame)
 
 
-@pytest.mark.parametrize("scaling", ["minmax", "standard", "quantile"])
+@pytest.mark.parametrize("scaling", ["minmax", "standard"])
 @QUICK
 @given(frame=frames())
 def test_encoder_round_trip(scaling, frame):
@@ -87,19 +89,20 @@ def test_any_matrix_decodes_to_a_possible_table(frame, seed, draw_levels):
 
 
 @QUICK
-@given(frames(), st.sampled_from(["minmax", "standard", "quantile"]))
+@given(frames(), st.sampled_from(["minmax", "standard"]))
 def test_state_is_json_and_complete(frame, scaling):
     encoder = TableEncoder(scaling, bounds=None).fit(frame)
     twin = TableEncoder.from_dict(json.loads(json.dumps(encoder.to_dict(), allow_nan=False)))
     matrix = encoder.transform(frame)
     assert (twin.transform(frame) == matrix).all() and twin.layout_ == encoder.layout_ and twin.ranges_ == encoder.ranges_
-    assert {c: [type(v) for v in levels] for c, levels in twin.levels_.items()} == {c: [type(v) for v in levels] for c, levels in encoder.levels_.items()}
+    kinds = [{c: [type(v) for v in levels] for c, levels in e.levels_.items()} for e in (encoder, twin)]
+    assert kinds[0] == kinds[1]
     noise = np.random.default_rng(0).normal(size=(9, encoder.layout_.width))
     pd.testing.assert_frame_equal(twin.inverse_transform(noise), encoder.inverse_transform(noise))
 
 
-@pytest.mark.parametrize("make", [sparse.csr_array, sparse.csc_array, sparse.coo_array, sparse.csr_matrix, sparse.csc_matrix, sparse.lil_array, sparse.bsr_array,
-                                  sparse.dok_matrix, sparse.dia_array, np.asarray])
+@pytest.mark.parametrize("make", [sparse.csr_array, sparse.csc_array, sparse.coo_array, sparse.csr_matrix, sparse.csc_matrix,
+                                  sparse.lil_array, sparse.bsr_array, sparse.dok_matrix, sparse.dia_array, np.asarray])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "bool"])
 def test_arrays_keep_class_and_dtype(make, dtype):
     cells = np.array([[0, 1, 0], [2, 0, 3], [1, 1, 0]]).astype(dtype)
@@ -119,7 +122,8 @@ def test_object_and_text_arrays():
     back = box.restore(box.to_frame(mixed))
     assert back.dtype == object and back.tolist() == mixed.tolist() and [type(c) for c in back[0]] == [str, int, bool]
     text = np.array([["ab", "c"], ["d", "e"]])
-    assert (Container.of(text).restore(Container.of(text).to_frame(text)) == text).all() and Container.of(text).restore(Container.of(text).to_frame(text)).dtype == text.dtype
+    back = Container.of(text).restore(Container.of(text).to_frame(text))
+    assert (back == text).all() and back.dtype == text.dtype
 
 
 def test_labels_of_any_type():
@@ -195,7 +199,8 @@ def test_too_many_levels():
 
 
 @pytest.mark.parametrize("arguments, words", [
-    ({"scaling": "log"}, "scaling='log'"), ({"max_levels": 0}, "max_levels=0"), ({"bounds": {"z": (0, 1)}}, "'z', which is no numeric column"),
+    ({"scaling": "log"}, "scaling='log'"), ({"max_levels": 0}, "max_levels=0"),
+    ({"bounds": {"z": (0, 1)}}, "'z', which is no numeric column"),
     ({"bounds": {"a": (3, 1)}}, "is no range"), ({"bounds": {"a": ("low", 1)}}, "is no range"), ({"bounds": {"a": 5}}, "is no range")])
 def test_bad_arguments(arguments, words):
     with pytest.raises(InputError, match=words):
@@ -218,7 +223,8 @@ def test_transform_of_another_table():
 
 
 @QUICK
-@given(st.sampled_from(["float16", "float32", "float64"]), st.lists(st.floats(-6e4, 6e4), min_size=2, max_size=2), st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=9))
+@given(st.sampled_from(["float16", "float32", "float64"]), st.lists(st.floats(-6e4, 6e4), min_size=2, max_size=2),
+       st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=9))
 def test_no_float_leaves_its_range_by_rounding(dtype, ends, values):
     low, high = sorted(ends)
     out = into_range(np.array(values), low, high, np.dtype(dtype))
@@ -228,12 +234,14 @@ def test_no_float_leaves_its_range_by_rounding(dtype, ends, values):
 
 def test_extreme_integers():
     limits = np.iinfo("int64")
-    X = pd.DataFrame({"wide": [limits.min // 4, limits.max // 4], "top": np.array([2**64 - 1, 2**64 - 11], "uint64"), "id": [10**15, 10**15 + 50]})
+    X = pd.DataFrame({"wide": [limits.min // 4, limits.max // 4],
+                      "top": np.array([2**64 - 1, 2**64 - 11], "uint64"), "id": [10**15, 10**15 + 50]})
     with pytest.warns(UserWarning, match=r"\['wide', 'top'\].*2\*\*24"):
         encoder = TableEncoder().fit(X)
     back = encoder.inverse_transform(np.array([[-9, -9, -9], [9, 9, 9]]))
     assert back.dtypes.equals(X.dtypes)
-    assert back["wide"].tolist() == X["wide"].tolist() and all(2**64 - 11 <= v <= 2**64 - 1 for v in back["top"]) and back["id"].tolist() == X["id"].tolist()
+    assert back["wide"].tolist() == X["wide"].tolist()
+    assert all(2**64 - 11 <= v <= 2**64 - 1 for v in back["top"]) and back["id"].tolist() == X["id"].tolist()
     assert encoder.ranges_["top"] == (2**64 - 11, 2**64 - 1)
     assert encoder.inverse_transform(encoder.transform(X))["id"].tolist() == X["id"].tolist()      # large but narrow: exact
 
@@ -251,31 +259,32 @@ def test_a_span_of_2_to_24_survives_and_one_more_warns():
 def test_bounds_override_and_None_keeps_the_learnt_side():
     frame = pd.DataFrame({"a": [1.0, 2.0], "b": np.array([1, 2], "int8")})
     wild = np.array([[-99.0, -999.0], [99.0, 999.0]])
-    assert TableEncoder(bounds={"a": (0, None), "b": (-1e9, 1e9)}).fit(frame).inverse_transform(wild).to_numpy().tolist() == [[0, -128], [2, 127]]
+    half = TableEncoder(bounds={"a": (0, None), "b": (-1e9, 1e9)}).fit(frame)
+    assert half.inverse_transform(wild).to_numpy().tolist() == [[0, -128], [2, 127]]
     encoder = TableEncoder(bounds={"a": (0, 5)}).fit(frame)
     assert encoder.inverse_transform(wild, ranges=[(1.5, 1.6), (1, 1)]).to_numpy().tolist() == [[0, 1], [5, 1]]      # user, then job
-    assert TableEncoder(bounds={"a": (-np.inf, np.inf)}).fit(frame).inverse_transform(wild)["a"].tolist() == [-98, 100]
+    free = TableEncoder(bounds={"a": (-np.inf, np.inf), "b": (None, np.int64(9))}).fit(frame)
+    assert free.inverse_transform(wild).to_numpy().tolist() == [[-98, 1], [100, 9]]
+    twin = TableEncoder.from_dict(json.loads(json.dumps(free.to_dict(), allow_nan=False)))
+    assert twin.inverse_transform(wild).equals(free.inverse_transform(wild))
 
 
 def test_constant_columns_survive():
     frame = pd.DataFrame({"a": [0.1] * 3, "b": [7] * 3, "c": [True] * 3, "d": ["only"] * 3})
-    for scaling in ("minmax", "standard", "quantile"):
+    for scaling in ("minmax", "standard"):
         encoder = TableEncoder(scaling).fit(frame)
-        pd.testing.assert_frame_equal(encoder.inverse_transform(encoder.transform(frame)), frame.astype(encoder.inverse_transform(encoder.transform(frame)).dtypes))
+        pd.testing.assert_frame_equal(encoder.inverse_transform(encoder.transform(frame)), frame)
         assert encoder.inverse_transform(np.full((2, 4), 5.0)).equals(encoder.inverse_transform(np.zeros((2, 4))))
 
 
 @QUICK
-@given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=60))
-def test_quantile_scaling_is_monotone_and_keeps_the_range(values):
+@given(st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=60), st.sampled_from(["minmax", "standard"]))
+def test_scales_are_finite_and_invertible(values, scaling):
     values = np.array(values)
-    knots, ranks = fit_scale(values, "quantile")
-    if len(knots) == 1:                                        # a constant column: nothing to rank
-        return
-    assert (np.diff(knots) > 0).all() and (np.diff(ranks) > 0).all()
-    assert np.allclose(from_scale(to_scale(values, knots, ranks), knots, ranks), values, rtol=1e-6, atol=1e-6 * (np.ptp(values) + 1))
-    decoded = from_scale(np.linspace(-2, 3, 50), knots, ranks)
-    assert decoded.min() >= values.min() and decoded.max() <= values.max() and (np.diff(decoded) >= 0).all()
+    shift, scale = fit_scale(values, scaling)
+    assert np.isfinite([shift, scale]).all() and scale > 0
+    codes = (values - shift) / scale
+    assert np.isfinite(codes).all() and np.allclose(codes * scale + shift, values, rtol=0, atol=1e-9 * np.abs(values).max())
 
 
 @QUICK
