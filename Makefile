@@ -85,7 +85,7 @@ $(STAMP):
 	}
 	@echo "installing the versions in constraints.txt into .venv (minutes, once)"
 	$(BIN)/python -m pip install --quiet -c constraints.txt --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt setuptools wheel torch==2.13.0
+	$(BIN)/python -m pip install --quiet -c constraints.txt setuptools wheel torch
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
 	@rm -f .venv/.installed-*
 	@touch $@

@@ -18,22 +18,22 @@ from .core import InputError, check_option
 class BankLinear(nn.Module):
     "K linear layers side by side; initialised like `torch.nn.Linear`, U(-1/sqrt(n_in), 1/sqrt(n_in))."
 
-    def __init__(self, n_replicates, n_in, n_out):
+    def __init__(self, n_replicates, n_in, n_out, bias=True):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(n_replicates, n_in, n_out))
-        self.bias = nn.Parameter(torch.empty(n_replicates, 1, n_out))
+        self.bias = nn.Parameter(torch.empty(n_replicates, 1, n_out)) if bias else None
 
     @torch.no_grad()
     def initialise(self, generators):               # K generators
         "Draw each replicate's weights and bias from its own generator."
         bound = 1 / math.sqrt(max(self.weight.shape[1], 1))
         for k, generator in enumerate(generators):
-            for parameter in (self.weight, self.bias):
+            for parameter in self.parameters():
                 draw = torch.empty(parameter.shape[1:]).uniform_(-bound, bound, generator=generator)
                 parameter[k].copy_(draw)
 
     def forward(self, x):                           # (K, batch, n_in) -> (K, batch, n_out)
-        return torch.baddbmm(self.bias, x, self.weight)
+        return torch.bmm(x, self.weight) if self.bias is None else torch.baddbmm(self.bias, x, self.weight)
 
 # %% ../nbs/10_nets.ipynb #10_nets-09
 class BankDropout(nn.Module):
@@ -97,8 +97,10 @@ class BankMLP(nn.Module):
         check_option("activation", activation, tuple(ACTIVATIONS))
         layers = []
         for i, (n_in, n_out) in enumerate(zip(dims[:-1], dims[1:])):
-            layers.append(BankLinear(n_replicates, n_in, n_out))
-            if i < len(dims) - 2 or activate_last:
+            hidden = i < len(dims) - 2 or activate_last
+            # a bias that batch normalisation subtracts has gradient 0 up to rounding, which Adam would blow up to full steps
+            layers.append(BankLinear(n_replicates, n_in, n_out, bias=not (hidden and batch_norm)))
+            if hidden:
                 layers += [BankBatchNorm(n_replicates, n_out)] if batch_norm else []
                 layers.append(ACTIVATIONS[activation]())
                 layers += [BankDropout(dropout)] if dropout else []

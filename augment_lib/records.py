@@ -9,7 +9,6 @@ __all__ = ['SCHEMA_VERSION', 'PACKAGES', 'DECIDING', 'NEUTRAL', 'Literals', 'ver
            'work_out_request', 'start_run']
 
 # %% ../nbs/42_records.ipynb #42_records-03
-import hashlib
 import io
 import json
 import math
@@ -75,7 +74,8 @@ def machine(device="auto") -> dict:     # resolved device, its name, CPU, cores,
     if device.type == "cuda":
         import torch
         name = torch.cuda.get_device_name(device)
-    return {"device": str(device), "device_name": name, "cpu": cpu, "cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"}
+    system = f"{platform.system()} {platform.machine()}"
+    return {"device": str(device), "device_name": name, "cpu": cpu, "cores": os.cpu_count(), "system": system}
 
 # %% ../nbs/42_records.ipynb #42_records-10
 def notebook_sha256(
@@ -234,7 +234,8 @@ def tidy_table(
     table.columns = [str(column) for column in table.columns]
     missing = [column for column in key if column not in table]
     if missing or table.empty or table.columns.duplicated().any():
-        raise InputError(f"table has shape {table.shape}, columns {list(table.columns)}; expected rows, distinct column names and the key columns {list(key)}.")
+        raise InputError(f"table has shape {table.shape}, columns {list(table.columns)}; "
+                         f"expected rows, distinct column names and the key columns {list(key)}.")
     for column in table:
         if not is_numeric_dtype(table[column]):
             table[column] = table[column].map(lambda value: "" if pd.isna(value) else str(value)).astype("object")
@@ -243,7 +244,8 @@ def tidy_table(
     names = key_columns(table, key)
     twice = table[table.duplicated(names)]
     if len(twice):
-        raise InputError(f"table has {len(twice)} row(s) whose key is not unique, for example {twice[names].iloc[0].to_dict()}; pass key= the numeric columns that tell them apart.")
+        raise InputError(f"table has {len(twice)} row(s) whose key is not unique, for example {twice[names].iloc[0].to_dict()}; "
+                         "pass key= the numeric columns that tell them apart.")
     return table
 
 # %% ../nbs/42_records.ipynb #42_records-33
@@ -302,11 +304,14 @@ class Run:
     def _artefacts(self, table, figures):
         "Write table and figures; relative path -> sha256 and size."
         from augment_lib.plots import save_figure     # matplotlib, only where something is drawn
-        names = [] if table is None else [self._write("table.parquet", parquet_bytes(table)), self._write("table.csv", table.to_csv(index=False))]
+        names = []
+        if table is not None:
+            names = [self._write("table.parquet", parquet_bytes(table)), self._write("table.csv", table.to_csv(index=False))]
         for slug, figure in figures.items():
             if not re.fullmatch(r"[a-z0-9_-]+", slug):
                 raise InputError(f"figures has the name {slug!r}; expected small letters, digits, '-' and '_'.")
-            names += [str(Path(path).relative_to(self.path)) for path in save_figure(figure, self.path / "figures" / slug, run_ids=[self.id])]
+            paths = save_figure(figure, self.path / "figures" / slug, run_ids=[self.id])
+            names += [Path(path).relative_to(self.path).as_posix() for path in paths]
         return {name: {"sha256": sha256_of(self.path / name), "bytes": (self.path / name).stat().st_size} for name in names}
 
     def finish(
@@ -326,16 +331,19 @@ class Run:
         seconds = time.perf_counter() - self._clock     # before drawing and writing
         table = None if table is None else tidy_table(table, key)
         if seeds is None:
-            seeds = sorted(set(table["seed"])) if table is not None and "seed" in table else [self.parameters["seed"]] if "seed" in self.parameters else []
+            seeds = [self.parameters["seed"]] if "seed" in self.parameters else []
+            seeds = sorted(set(table["seed"])) if table is not None and "seed" in table else seeds
         self.use(_checksums(data))
         artefacts = self._artefacts(table, figures or {})
         commit, dirty = git_state()
         record = Record(
-            id=self.id, experiment=self.experiment, profile=self.parameters["profile"], verdict=str(verdict), claims=to_json(list(claims), "claims"),
-            parameters={name: value for name, value in self.parameters.items() if name != "run_dir"}, started=self._started, seconds=seconds,
-            peak_rss_bytes=_peak_bytes(resource.RUSAGE_SELF), peak_rss_children_bytes=_peak_bytes(resource.RUSAGE_CHILDREN), peak_gpu_bytes=_peak_gpu(),
-            metrics=_plain(to_json(dict(metrics or {}), "metrics")), seeds=[int(seed) for seed in seeds], key=[] if table is None else key_columns(table, key),
-            artefacts=artefacts, data=self.data, notebook_sha256=self._request["notebook"], library_sha256=self._request["library"],
+            id=self.id, experiment=self.experiment, profile=self.parameters["profile"], verdict=str(verdict),
+            claims=to_json(list(claims), "claims"), started=self._started, seconds=seconds,
+            parameters={name: value for name, value in self.parameters.items() if name != "run_dir"},
+            peak_rss_bytes=_peak_bytes(resource.RUSAGE_SELF), peak_rss_children_bytes=_peak_bytes(resource.RUSAGE_CHILDREN),
+            peak_gpu_bytes=_peak_gpu(), metrics=_plain(to_json(dict(metrics or {}), "metrics")), seeds=[int(seed) for seed in seeds],
+            key=[] if table is None else key_columns(table, key), artefacts=artefacts, data=self.data,
+            notebook_sha256=self._request["notebook"], library_sha256=self._request["library"],
             commit=commit, dirty=dirty, versions=versions(), machine=machine(self.parameters["device"]))
         path = self.path / "record.json"
         write_atomic(path, json.dumps(_plain(record.model_dump()), indent=1, sort_keys=True) + "\n")
@@ -373,6 +381,7 @@ def start_run(
     run = Run(path, experiment, parameters, request)
     run.use(_checksums(data))
     commit, dirty = git_state()
-    known = {"run": run.id, "commit": f"{commit or 'unknown'}{' + uncommitted changes' if dirty else ''}", **machine(parameters["device"]), **versions()}
+    commit = f"{commit or 'unknown'}{' + uncommitted changes' if dirty else ''}"
+    known = {"run": run.id, "commit": commit, **machine(parameters["device"]), **versions()}
     print("\n".join(f"{name:17s} {value}" for name, value in known.items()))
     return run

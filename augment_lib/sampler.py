@@ -140,10 +140,13 @@ def new_index(
 ) -> pd.Index:
     "Labels for synthetic rows: counting on from a whole-number index, `synthetic_<i>` after any other."
     if pd.api.types.is_integer_dtype(index.dtype) and len(index):
-        return pd.RangeIndex(int(index.max()) + 1, int(index.max()) + 1 + n)
+        return pd.RangeIndex(int(index.max()) + 1, int(index.max()) + 1 + n, name=index.name)
+    taken = set(index.get_level_values(0))
+    start = next(k for k in range(len(index) + 1) if f"synthetic_{k}" not in taken)       # a second sampler in a row counts on
+    names = [f"synthetic_{start + i}" for i in range(n)]
     if isinstance(index, pd.MultiIndex):
-        return pd.MultiIndex.from_tuples([(f"synthetic_{i}",) + ("",) * (index.nlevels - 1) for i in range(n)], names=index.names)
-    return pd.Index([f"synthetic_{i}" for i in range(n)], dtype=object, name=index.name)
+        return pd.MultiIndex.from_tuples([(name,) + ("",) * (index.nlevels - 1) for name in names], names=index.names)
+    return pd.Index(names, dtype=object, name=index.name)
 
 # %% ../nbs/03_sampler.ipynb #03_sampler-15
 def mix_draws(
@@ -244,7 +247,8 @@ class AugmentSampler(BaseSampler):
         originals = np.asarray(y) if isinstance(y, (list, tuple)) else y
         n, mode = X.shape[0], self._mode()
         n_new = n if mode == "mix" else self._count(n)
-        index = new_index(X.index, n_new) if hasattr(X, "iloc") else None
+        labelled = next((table for table in (X, originals) if hasattr(table, "iloc")), None)
+        index = None if labelled is None else new_index(labelled.index, n_new)
         X_new, y_new, seeds = self._draw(n_new, self._stream, index)
         y_new = np.asarray(y_new, dtype=self._target.dtype) if isinstance(y_new, list) else y_new
         kept, new = mix_draws(seeds) if mode == "mix" else (np.arange(n if mode == "add" else 0), np.arange(n_new))
@@ -283,7 +287,9 @@ def decode_argument(value):
         if not module.startswith("augment_lib."):
             raise ModelFileError(f"config.json names the class {value['class']!r}; only classes of augment_lib are loaded.")
         return getattr(importlib.import_module(module), name)(**{key: decode_argument(item) for key, item in value["params"].items()})
-    return value
+    if isinstance(value, dict):
+        return {key: decode_argument(item) for key, item in value.items()}
+    return tuple(map(decode_argument, value)) if isinstance(value, list) else value      # JSON has no tuples
 
 
 def save_sampler(sampler, path, config, arrays, overwrite=False):
@@ -311,7 +317,7 @@ def load_sampler(cls, path):
     sampler = cls(**{name: decode_argument(value) for name, value in config["params"].items()})
     sampler._container = Container.from_dict(config["container"])
     target = config["target"]
-    sampler._target = TargetContainer(target["kind"], pd.api.types.pandas_dtype(target["dtype"]), target["name"], target["low"], target["high"])
+    sampler._target = TargetContainer(target["kind"], pd.api.types.pandas_dtype(target["dtype"]), decode_argument(target["name"]), target["low"], target["high"])
     sampler._stream = np.random.default_rng()
     sampler._stream.bit_generator.state = config["stream"]
     sampler.n_features_in_ = config["n_features_in"]

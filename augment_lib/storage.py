@@ -71,6 +71,11 @@ def to_json(
                      "expected numbers, strings, lists or dicts.")
 
 # %% ../nbs/00a_storage.ipynb #00a_storage-12
+def _config_hash(config):
+    "sha256 of a configuration, its own hash left out."
+    return sha256_of(json.dumps({k: v for k, v in config.items() if k != "config_sha256"}, sort_keys=True).encode())
+
+
 def save_folder(
     path,             # folder to make
     config: dict,     # what `to_json` accepts
@@ -83,6 +88,7 @@ def save_folder(
         raise InputError(f"path={str(path)!r} exists; choose another folder or pass overwrite=True.")
     blob = _dump_safetensors({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     config = {**to_json(config, "config"), "format_version": FORMAT_VERSION, "arrays_sha256": sha256_of(blob)}
+    config["config_sha256"] = _config_hash(config)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
@@ -112,6 +118,8 @@ def load_folder(
     version = config.get("format_version")
     if version != FORMAT_VERSION:
         raise ModelFileError(f"{path / 'config.json'} has format version {version!r}; this library reads {FORMAT_VERSION}. Update augment_lib.")
+    if _config_hash(config) != config.get("config_sha256"):
+        raise ModelFileError(f"{path / 'config.json'} was altered: its content does not match its config_sha256. Save the model again.")
     blob = (path / "arrays.safetensors").read_bytes()
     if sha256_of(blob) != config.get("arrays_sha256"):
         raise ModelFileError(f"{path / 'arrays.safetensors'} has sha256 {sha256_of(blob)[:12]}..., but config.json expects "

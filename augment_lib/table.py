@@ -397,6 +397,7 @@ def _encoder_from_dict(cls, state: dict):
     bounds = {c: tuple(v if v is None else float(v) for v in bound) for c, bound in (state["bounds"] or {}).items()}
     encoder = cls(state["scaling"], state["max_levels"], bounds or None)
     vars(encoder).update({name: state[name] for name in ("columns_", "dtypes_", "numeric_", "categorical_", "levels_", "scales_")})
+    encoder.levels_ = {c: state["levels_"][c] for c in encoder.categorical_}      # JSON may have sorted the names; the blocks follow the columns
     encoder.container_, encoder.ranges_ = Container.from_dict(state["container"]), {c: tuple(r) for c, r in state["ranges_"].items()}
     encoder.layout_ = make_layout(len(encoder.numeric_), [len(levels) for levels in encoder.levels_.values()])
     return encoder

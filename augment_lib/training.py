@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .core import InputError, check_number, check_option, resolve_device, spawn_seeds, torch_generator
 from .nets import initialise, load_replicates, set_noise
@@ -152,6 +152,8 @@ class _StaticStep:
     def _capture(self):
         "Warm up on a side stream, undo what the warm-up trained, then record."
         kept = [(tensor, tensor.clone()) for tensor in self.net.state_dict().values()]
+        kept += [(value, value.clone()) for optimizer in self.optimizers for state in optimizer.state.values() for value in state.values()]
+        known = {id(tensor) for tensor, _ in kept}
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -164,7 +166,8 @@ class _StaticStep:
             for optimizer in self.optimizers:
                 for state in optimizer.state.values():
                     for value in state.values():
-                        value.zero_()
+                        if id(value) not in known:                     # made by the warm-up
+                            value.zero_()
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
             self.output = self.step(*self.buffers)
@@ -203,7 +206,7 @@ class Bank:
         set_noise(self.net, [stream.dropout_rng for stream in self.streams])
         rates = [job.params.get("learning_rate", config.learning_rate) for job in self.jobs]
         self.rates = rates
-        self.base_rate = max(s.at(r) for s, r in zip(self.streams, rates))
+        self.base_rate = max(s.at(r) for s, r in zip(self.streams, rates)) or config.learning_rate or 1.0
         self.phases = getattr(objective, "phases", (None,))                                     # None: one optimiser for all
         self.groups = [list(self.net.parameters() if phase is None else self.net.phase_parameters(phase)) for phase in self.phases]
         self.optimizers = [make_optimizer(group, config, self.base_rate) for group in self.groups]
@@ -325,16 +328,16 @@ def _end_epoch(bank, k, coefficients, validation):
             stream.stopped = "patience"
     if stream.stopped is None and stream.epoch >= config.n_epochs:
         stream.stopped = "epochs"
-    if stream.stopped is None:
-        stream.draw()
-    elif stream.snapshot is None:
+    if stream.stopped in (None, "epochs"):
+        stream.draw()                                          # also at the end: a checkpoint may be continued
+    if stream.stopped is not None and stream.snapshot is None:
         stream.snapshot = _state_of(bank, k)
 
 # %% ../nbs/12_training.ipynb #12_training-23
 def _rate_ratio(bank):
     "(K,) learning rate of each replicate relative to the optimiser's, None where all agree."
     schedule = bank.config.schedule or (lambda epoch: 1.0)
-    ratio = torch.tensor([s.at(rate) * schedule(s.epoch) / bank.base_rate if bank.base_rate else 1.0 for s, rate in zip(bank.streams, bank.rates)],
+    ratio = torch.tensor([s.at(rate) * schedule(s.epoch) / bank.base_rate for s, rate in zip(bank.streams, bank.rates)],
                          dtype=torch.float64)
     return None if bool((ratio == 1).all()) else ratio.to(dtype=bank.dtype, device=bank.device)
 
@@ -353,8 +356,8 @@ def _advance(bank, steps_cache, limit):
     for s in range(len(x)):
         if masked:
             set_noise(bank.net, [stream.dropout_rng for stream in bank.streams], mask[s])
-        for step in steps_cache["steps"]:
-            reduced = step(x[s], None if noise is None else noise[s], weight[s], None if condition is None else condition[s], coefficients)
+        inputs = x[s], None if noise is None else noise[s], weight[s], None if condition is None else condition[s], coefficients
+        reduced = [step(*inputs) for step in steps_cache["steps"]][0]                              # history follows the first phase
         log.append(reduced.clone() if bank.device.type == "cuda" else reduced)
     log = torch.stack(log).double().cpu()                                                        # (L, term, K)
     share = counts.T[:, None].double() if bank.config.reduction == "mean" else torch.ones(1, dtype=torch.double)
@@ -368,7 +371,14 @@ def _advance(bank, steps_cache, limit):
             if validation is None and any(job.validation_rows is not None for job in bank.jobs):
                 validation = _validation_loss(bank, coefficients).cpu()
             _end_epoch(bank, k, coefficients, validation)
-    bank.good = {name: tensor.clone() for name, tensor in bank.net.state_dict().items()}
+    _keep_good(bank, log)
+
+
+def _keep_good(bank, log):
+    "Remember the weights of the replicates whose losses (L, term, K) were all finite."
+    fine = torch.isfinite(log).all(0).all(0).to(bank.device)                                     # (K,)
+    for name, tensor in bank.net.state_dict().items():
+        bank.good[name] = tensor.clone() if bool(fine.all()) else torch.where(fine.view(-1, *[1] * (tensor.dim() - 1)), tensor, bank.good[name])
 
 
 def _has_noise_layers(net):
@@ -434,8 +444,8 @@ def _collect(bank):
         state = stream.snapshot if stream.snapshot is not None else _state_of(bank, k)
         net = load_replicates(type(bank.net), bank.net.settings, state)
         stopped = stream.stopped or ("interrupted" if bank.config.n_epochs else "epochs")
-        columns = ["epoch", *bank.names, "total"]
-        fitted.append(Fitted(net, pd.DataFrame(stream.history, columns=None if stream.history else columns), stopped, stream.epoch, stream.job))
+        columns = ["epoch", *bank.names, "total"] + ["validation"] * (stream.job.validation_rows is not None and bool(stream.history))
+        fitted.append(Fitted(net, pd.DataFrame(stream.history, columns=columns), stopped, stream.epoch, stream.job))
     return fitted
 
 # %% ../nbs/12_training.ipynb #12_training-25
@@ -470,6 +480,7 @@ class _Checkpoint:
         for k, s in enumerate(bank.streams):
             for name, state in s.states.items():
                 arrays[f"stream.{k}.{name}"] = state.numpy()
+            arrays[f"stream.{k}.dropout_now"] = s.dropout_rng.get_state().numpy()       # may be in the middle of an epoch
             for name, tensor in (s.snapshot or {}).items():
                 arrays[f"snapshot.{k}.{name}"] = tensor.cpu().numpy()
             sums = s.sums.tolist() if torch.is_tensor(s.sums) else None
@@ -497,7 +508,11 @@ class _Checkpoint:
             snapshot = {name[len(f"snapshot.{k}."):]: tensor(name).to(bank.device) for name in arrays if name.startswith(f"snapshot.{k}.")}
             s.snapshot = snapshot or None
             if s.stopped == "epochs" and s.epoch < bank.config.n_epochs:                            # more epochs are asked for now
-                s.stopped, s.snapshot = None, None
+                if len({t.n_steps for t in bank.streams}) > 1:
+                    raise InputError(f"checkpoint={str(self.path)!r} has finished its epochs and its jobs have different numbers of steps; it cannot go on "
+                                     f"to n_epochs={bank.config.n_epochs}. Train again from the start.")
+                s.stopped, s.snapshot = None, s.snapshot if bank.config.patience is not None and math.isfinite(s.best) else None
             s.draw()
+            s.dropout_rng.set_state(tensor(f"stream.{k}.dropout_now"))
         self.written = min(s.epoch for s in bank.streams)
         bank.good = {name: value.clone() for name, value in bank.net.state_dict().items()}

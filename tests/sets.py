@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")       # before numpy and torch are imported: one thread a process
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch are imported: one thread a process
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from joblib import Parallel, delayed
 from augment_lib.core import DataUnavailableError, InputError
 from augment_lib.data import load_dataset, regression_sets
 
-LIMITS = {"diamonds": 90}       # seconds allowed, full size and default settings
+LIMITS = {"diamonds": 90}  # seconds allowed, full size and default settings
 IMPUTED = ("ames",)
 
 
@@ -56,6 +56,7 @@ def check_result(X, y, X_res, y_res):
 def check_refusal(data):
     """What is wrong with the error for a table with missing cells; empty if it names the first such column."""
     from augment_lib.david import DAVID
+
     try:
         DAVID(random_state=0).fit_resample(data.X, data.y)
     except InputError as error:
@@ -68,6 +69,7 @@ def check_refusal(data):
 def run_set(name, rows=None, epochs=None):
     """One line of the report: name, shape, seconds, R2 of features and target, what is wrong (a string, '' if nothing)."""
     from augment_lib.david import DAVID
+
     try:
         data = load_dataset(name)
     except DataUnavailableError as error:
@@ -86,7 +88,7 @@ def run_set(name, rows=None, epochs=None):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             X_res, y_res = sampler.fit_resample(X, y)
-    except Exception as error:          # one bad set must not hide the others
+    except Exception as error:  # one bad set must not hide the others
         return line | dict(wrong=f"{type(error).__name__}: {error}", seconds=time.perf_counter() - start)
     seconds = time.perf_counter() - start
     wrong = check_result(X, y, X_res, y_res)

@@ -13,10 +13,14 @@ import sets  # noqa: E402  (tests/sets.py)
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = {"30_david_simulation", "30_david_benchmark", "30_david_ablation", "30_david_mixed", "30_david_classification"}
-needs_mirror = pytest.mark.skipif(not Path(os.environ.get("AUGMENT_LIB_DATA") or "/nonexistent").is_dir(), reason="AUGMENT_LIB_DATA names no folder of data sets")
+needs_mirror = pytest.mark.skipif(
+    not Path(os.environ.get("AUGMENT_LIB_DATA") or "/nonexistent").is_dir(), reason="AUGMENT_LIB_DATA names no folder of data sets"
+)
 
 
-@pytest.mark.parametrize("name", ["diabetes", "linnerud", *(pytest.param(name, marks=needs_mirror) for name in ("branco_servo", "arff_socmob", "NO2", "ames"))])
+@pytest.mark.parametrize(
+    "name", ["diabetes", "linnerud", *(pytest.param(name, marks=needs_mirror) for name in ("branco_servo", "arff_socmob", "NO2", "ames"))]
+)
 def test_small_sets(name):
     line = sets.run_set(name, rows=300, epochs=2)
     assert line["wrong"] == "" and line["outcome"] == "resampled" and line["rows"] <= 300
@@ -74,8 +78,25 @@ def test_every_rule_is_a_comparison(claims):
 def test_claims_of_david_point_to_its_experiments(claims):
     david = claims[claims.id.str.startswith("david-")]
     assert set(david.experiment) == EXPERIMENTS and len(david) >= 30
-    for part in ("key-1", "key-2", "key-3", "mech-1", "mech-2", "mech-3", "trade-", "fail-", "first-1", "first-2", "first-3",
-                 "next-1", "next-2", "next-3", "open-1", "open-2", "open-3"):
+    for part in (
+        "key-1",
+        "key-2",
+        "key-3",
+        "mech-1",
+        "mech-2",
+        "mech-3",
+        "trade-",
+        "fail-",
+        "first-1",
+        "first-2",
+        "first-3",
+        "next-1",
+        "next-2",
+        "next-3",
+        "open-1",
+        "open-2",
+        "open-3",
+    ):
         assert david.id.str.startswith(f"david-{part}").any(), part
 
 
@@ -87,6 +108,7 @@ def test_experiments_of_claims_exist(claims):
 
 def test_claims_name_sets_that_exist(claims):
     from augment_lib.data import names
+
     known = set(names())
     named = {word for text in claims.data for word in re.findall(r"\bbranco_\w+|\bNO2\b", text)}
     assert named <= known and len(named) > 3
