@@ -1,0 +1,371 @@
+"""records, results, figures: proofs of completion, identities, folding, comparison, promotion, and a driver that is stopped."""
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import augment_lib.records as records
+from augment_lib import figures, results
+from augment_lib.core import InputError
+from augment_lib.records import Record, key_columns, read_record, run_id, start_run, tidy_table, work_out_request
+
+ROOT = Path(__file__).resolve().parents[1]
+PARAMETERS = """profile: str = "smoke"    # smoke | small | paper
+n_seeds: int = 2
+noise: float = 0.1
+what: str = "run"         # run | fail | sleep | late | silent
+run_dir: str = ""
+"""
+BODY = """import pathlib, time
+import numpy as np, pandas as pd
+from augment_lib.records import start_run
+run = start_run(run_dir, "30_toy", dict(profile=profile, n_seeds=n_seeds, noise=noise, what=what, run_dir=run_dir))
+if what == "fail": raise ValueError("it went wrong")
+if what == "sleep": time.sleep(120)
+table = pd.DataFrame([("mean", s, np.random.default_rng(s).normal(scale=noise)) for s in range(n_seeds)], columns=["method", "seed", "error"])
+if what != "silent": run.finish(table=table, metrics={"spread": float(table["error"].std())}, verdict="partly")
+if what == "late": raise ValueError("after the record")
+"""
+
+
+@pytest.fixture
+def lab(tmp_path):
+    "A folder of experiments with one toy notebook, and the command-line options that point there."
+    folder = tmp_path / "experiments"
+    folder.mkdir()
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(BODY)])
+    notebook.metadata["kernelspec"] = {"display_name": "python3", "language": "python", "name": "python3"}
+    nbformat.write(notebook, folder / "30_toy.ipynb")
+    (folder / "headline.yaml").write_text("toy:\n  experiment: 30_toy\n  parameters: {n_seeds: 3}\n")
+    places = {"folder": folder, "runs": tmp_path / "runs", "out": tmp_path / "out", "results": tmp_path / "results"}
+    return tmp_path, [word for name, path in places.items() for word in (f"--{name}", str(path))]
+
+
+def small_run(path, table=None, params=None, **finish):
+    run = start_run(str(path), "30_toy", {"profile": "small", **(params or {})})
+    run.finish(table=table, **finish)
+    return results.Finished(run.path, read_record(run.path))
+
+
+TABLE = pd.DataFrame({"method": ["a", "a", "b", "b"], "seed": [0, 1, 0, 1], "error": [1.0, 1.2, 2.0, 2.4], "fit_seconds": [1.0, 1.0, 1.0, 1.0]})
+
+
+# ---- records
+
+def test_record_is_the_last_file_to_be_written(tmp_path, monkeypatch, capsys):
+    order, real = [], records.write_atomic
+    monkeypatch.setattr(records, "write_atomic", lambda path, data: (order.append(Path(path).name), real(path, data)))
+    small_run(tmp_path / "run", TABLE)
+    assert order == ["table.parquet", "table.csv", "record.json"]
+
+
+def test_crash_while_writing_leaves_no_record(tmp_path, monkeypatch, capsys):
+    run = start_run(str(tmp_path), "30_toy", {"profile": "small"})
+
+    def full_disk(path, data):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(records, "write_atomic", full_disk)
+    with pytest.raises(OSError):
+        run.finish(table=TABLE)
+    assert read_record(tmp_path) is None and not list(tmp_path.glob("*.json"))
+
+
+def test_record_holds_what_the_schema_promises(tmp_path, capsys):
+    done = small_run(tmp_path / "run", TABLE, metrics={"nan": float("nan"), "n": 4}, data={"set": "f" * 64}, claims=[{"claim": "c1", "value": np.float64(0.5)}])
+    told = json.loads((done.folder / "record.json").read_text())
+    assert told["schema_version"] == 1 and told["status"] == "ok" and told["metrics"] == {"nan": None, "n": 4}
+    assert told["seeds"] == [0, 1] and told["key"] == ["method", "seed"] and told["claims"][0]["value"] == 0.5
+    assert told["peak_rss_bytes"] > 1e7 and told["seconds"] >= 0 and re.match(r"\d{4}-\d\d-\d\dT", told["started"])
+    assert {"python", "numpy", "torch"} <= set(told["versions"]) and {"device_name", "cpu"} <= set(told["machine"])
+    for name, artefact in told["artefacts"].items():
+        data = (done.folder / name).read_bytes()
+        assert artefact == {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    assert str(tmp_path) not in json.dumps(told)
+
+
+@pytest.mark.parametrize("change", [{"schema_version": 2}, {"unknown": 1}, {"status": "failed"}, {"profile": "huge"}])
+def test_foreign_record_is_refused(tmp_path, change, capsys):
+    done = small_run(tmp_path / "run", TABLE)
+    path = done.folder / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match="record.json is not a record of schema 1"):
+        read_record(done.folder)
+
+
+def test_every_file_of_a_run_is_below_its_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = start_run("here", "30_toy", {"profile": "small"})
+    monkeypatch.chdir("/")      # a notebook may change its directory
+    run.finish(table=TABLE)
+    assert {path.name for path in tmp_path.iterdir()} == {"here"} and (tmp_path / "here" / "record.json").is_file()
+
+
+def test_runs_home_is_the_users(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("AUGMENT_LIB_RUNS", str(tmp_path / "mine"))
+    run = start_run("", "30_toy", {"profile": "small"})
+    assert run.path == (tmp_path / "mine" / "manual" / run.id)
+    monkeypatch.delenv("AUGMENT_LIB_RUNS")
+    assert ROOT not in records.runs_home().parents      # cleaning the checkout must not lose runs
+
+
+@pytest.mark.parametrize("name, value", [("profile", "big"), ("profile", None), ("n_jobs", 0), ("n_jobs", "2"), ("device", 3), ("own", {"a": 1})])
+def test_wrong_parameter_is_named(name, value):
+    with pytest.raises(InputError, match=f"{name}="):
+        records.check_parameters({"profile": "small", name: value})
+
+
+def test_identity_depends_on_versions_and_data(monkeypatch):
+    def identity():
+        return run_id("30_toy", {"profile": "small"}, "n", "l")
+    base = identity()
+    monkeypatch.setattr(records, "versions", lambda: {"numpy": "0.0"})
+    assert identity() != base
+    monkeypatch.undo()
+    assert identity() == base
+    monkeypatch.setattr(records, "data_state", lambda: "other")
+    assert identity() != base
+
+
+def test_data_state_knows_what_a_mirror_has(tmp_path, monkeypatch):
+    monkeypatch.delenv("AUGMENT_LIB_DATA", raising=False)
+    without = records.data_state()
+    monkeypatch.setenv("AUGMENT_LIB_DATA", str(tmp_path))
+    assert records.data_state() == without      # an empty mirror has nothing
+    file = tmp_path / records.registry()["file"].iloc[0]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("here")
+    assert records.data_state() != without
+
+
+def test_library_hash_follows_imports_only(tmp_path, monkeypatch):
+    for name, text in {"a": "from .b import x\n", "b": "x = 1\n", "c": "x = 2\n"}.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.setattr(records.augment_lib, "__file__", str(tmp_path / "__init__.py"))
+    before = records.library_sha256(["a"])
+    (tmp_path / "c.py").write_text("x = 3\n")
+    assert records.library_sha256(["a"]) == before
+    (tmp_path / "b.py").write_text("x = 4\n")
+    assert records.library_sha256(["a"]) != before
+
+
+@pytest.mark.parametrize("source, expected", [
+    ("from augment_lib.core import A, B", {"core"}), ("import augment_lib.table as t", {"table"}), ("from augment_lib import DAVID, compare", {"david", "compare"}),
+    ("    from .latent import x", {"latent"}), ("from numpy import core", set()), ("# from augment_lib.core import A", set())])
+def test_imported_modules(source, expected):
+    assert records.imported_modules(source) == expected
+
+
+def test_repeated_or_missing_names_are_refused():
+    with pytest.raises(InputError, match="not unique"):
+        tidy_table(pd.concat([TABLE, TABLE]))
+    with pytest.raises(InputError, match="expected rows"):
+        tidy_table(TABLE.iloc[:0])
+    sized = pd.concat([TABLE.assign(size=1), TABLE.assign(size=2)])
+    assert key_columns(tidy_table(sized, key=["size"]), ["size"]) == ["method", "seed", "size"]
+
+
+def test_table_keeps_its_values_through_parquet_and_csv(tmp_path, capsys):
+    awkward = pd.DataFrame({"name": pd.Categorical(["x", None]), "flag": [True, False], "value": [np.nan, 1e-300], "count": [2**60, 1]})
+    done = small_run(tmp_path / "run", awkward)
+    back = pd.read_parquet(done.folder / "table.parquet")
+    assert list(back["name"]) == ["x", ""] and back["count"][0] == 2**60 and back["value"].dtype == "float64" and np.isnan(back["value"][0])
+    assert done.record.key == ["name", "flag"]
+
+
+# ---- results
+
+@given(st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), min_size=2, max_size=8), st.floats(-1e-7, 1e-7))
+@settings(max_examples=40, deadline=None)
+def test_rounding_is_equal_and_timings_never_count(values, shift):
+    old = pd.DataFrame({"method": "a", "seed": range(len(values)), "error": values, "fit_seconds": 1.0})
+    now = old.assign(error=old["error"] * (1 + shift), fit_seconds=2.0)
+    assert set(results.compare_tables(now, old, ["method", "seed"])["class"]) == {"equal"}
+
+
+@given(st.permutations(range(4)))
+@settings(max_examples=10, deadline=None)
+def test_rows_are_compared_by_name(order):
+    assert set(results.compare_tables(TABLE.iloc[list(order)], TABLE, ["method", "seed"])["class"]) == {"equal"}
+
+
+@pytest.mark.parametrize("value, grade", [(1.0, "equal"), (1.0 + 5e-7, "equal"), (1.0 + 5e-6, "within the spread over seeds"), (1.2, "within the spread over seeds"),
+                                          (0.99, "different"), (1.3, "different"), (np.nan, "different")])
+def test_grades(value, grade):
+    now = TABLE.copy()
+    now.loc[0, "error"] = value
+    report = results.compare_tables(now, TABLE, ["method", "seed"])
+    assert list(report["class"]) == [grade, "equal", "equal", "equal"]
+
+
+def test_range_is_that_of_the_same_row_over_seeds():
+    now = TABLE.copy()
+    now.loc[0, "error"] = 2.2       # inside the range of b, outside that of a
+    assert results.compare_tables(now, TABLE, ["method", "seed"])["class"][0] == "different"
+
+
+def test_worst_column_decides_and_is_shown():
+    old = TABLE.assign(other=[1.0, 2.0, 3.0, 4.0])
+    report = results.compare_tables(old.assign(error=[1.1, 1.2, 2.0, 2.4], other=[9.0, 2.0, 3.0, 4.0]), old, ["method", "seed"])
+    assert report.loc[0, ["class", "column", "committed", "now"]].tolist() == ["different", "other", 1.0, 9.0]
+
+
+def test_new_rows_and_unknown_tables_are_new():
+    assert list(results.compare_tables(TABLE.assign(method="c"), TABLE, ["method", "seed"])["class"]) == ["new"] * 4
+    assert list(results.compare_tables(TABLE, TABLE.drop(columns="method"), ["method", "seed"])["class"]) == ["new"] * 4
+
+
+def test_damaged_and_manual_runs_are_not_found(tmp_path, capsys):
+    small_run(tmp_path / "30_toy" / "good", TABLE)
+    small_run(tmp_path / "manual" / "by-hand", TABLE)
+    bad = small_run(tmp_path / "30_toy" / "bad", TABLE, {"alpha": 1.0})
+    assert len(results.finished_runs(tmp_path)) == 2
+    (bad.folder / "table.parquet").write_bytes(b"altered")
+    assert [run.folder.name for run in results.finished_runs(tmp_path)] == ["good"]
+
+
+def test_promotion_replaces_its_own_rows_and_keeps_the_rest(tmp_path, capsys):
+    first = small_run(tmp_path / "runs" / "30_toy" / "one", TABLE, {"part": "one"})
+    other = small_run(tmp_path / "runs" / "30_toy" / "two", TABLE.assign(method=["c", "c", "d", "d"]), {"part": "two"})
+    results.promote([first, other], tmp_path / "results")
+    assert len(results.committed_table(tmp_path / "results", "30_toy", "small")) == 8
+    again = small_run(tmp_path / "runs" / "30_toy" / "one", TABLE.iloc[:2].assign(error=7.0), {"part": "one", "n_jobs": 2})
+    results.promote([again], tmp_path / "results")
+    table = results.committed_table(tmp_path / "results", "30_toy", "small")
+    assert sorted(table["method"]) == ["a", "a", "c", "c", "d", "d"] and set(table.loc[table["method"] == "a", "error"]) == {7.0}
+    lines = results.read_lines(tmp_path / "results" / "records" / "30_toy.small.jsonl")
+    assert {record.id for record in lines} == set(table["run_id"]) == set(json.loads((tmp_path / "results" / "manifest.json").read_text())["runs"])
+
+
+def test_oversized_table_is_refused_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(results, "PARQUET_LIMIT", 100)
+    with pytest.raises(InputError, match="expected at most 100"):
+        results.promote([small_run(tmp_path / "run", TABLE)], tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+# ---- figures
+
+def test_headline_then_reuse_then_promotion(lab, capsys):
+    folder, places = lab
+    (folder / "README.md").write_text(f"top\n{figures.MARKERS[0]}\nold\n{figures.MARKERS[1]}\nend\n")
+    assert figures.main(["make", *places]) == 0
+    assert figures.main(["make", *places]) == 0
+    assert figures.main(["promote", *places, "--dry-run"]) == 0
+    assert not (folder / "results").exists() and "old" in (folder / "README.md").read_text()
+    assert figures.main(["promote", *places]) == 0
+    assert figures.main(["make", *places]) == 0
+    told = capsys.readouterr().out
+    assert told.count("reused the finished run") == 2 and "3 equal, 0 within the spread over seeds, 0 different, 0 new" in told
+    assert "| 30_toy |" in (folder / "README.md").read_text() and "old" not in (folder / "README.md").read_text()
+    assert json.loads((folder / "results" / "manifest.json").read_text())["tables"]["30_toy.small"]["runs"]
+
+
+@pytest.mark.parametrize("what, why", [("fail", "it went wrong"), ("late", "after the record"), ("silent", "it ended without a record")])
+def test_failed_run_has_no_record_and_is_told(lab, capsys, what, why):
+    folder, places = lab
+    assert figures.main(["make", *places, "--parameters", f"{{what: {what}}}"]) == 1
+    told = capsys.readouterr().out
+    assert why in told and "0 of 1 experiment(s) finished, 1 FAILED" in told
+    assert not list((folder / "runs").rglob("record.json")) and not list((folder / "runs").rglob("notebook.ipynb"))
+
+
+def wait_for(condition, seconds=40):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_driver_ends_its_children(lab, how):
+    folder, places = lab
+    command = [sys.executable, "-m", "augment_lib.figures", "make", *places, "--parameters", "{what: sleep}"]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    children = []
+
+    def kernel_is_up():
+        children[:] = psutil.Process(driver.pid).children(recursive=True)
+        return any("ipykernel" in " ".join(child.cmdline()) for child in children)
+
+    try:
+        assert wait_for(kernel_is_up)
+        driver.send_signal(how)
+        assert driver.wait(timeout=30) != 0
+        assert wait_for(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children), 15)
+        assert not list((folder / "runs").rglob("record.json"))
+    finally:
+        for process in [driver, *children]:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                pass
+        driver.wait()
+
+
+def test_folders_reach_the_child_as_absolute_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUGMENT_LIB_DATA", "data")
+    known = figures.child_environment()
+    assert known["AUGMENT_LIB_DATA"] == str(tmp_path / "data") and known["OMP_NUM_THREADS"] == "1"
+
+
+def test_wrong_call_ends_with_two_and_says_why(lab, capsys):
+    _, places = lab
+    assert figures.main(["make", *places, "--parameters", "{n_seed: 3}"]) == 2
+    assert "did you mean 'n_seeds'?" in capsys.readouterr().err
+    assert figures.main(["make", *places, "--experiments", "30_tox"]) == 2
+    assert "did you mean '30_toy'?" in capsys.readouterr().err
+
+
+# ---- the repository's own
+
+def test_headline_calls_fit_their_notebooks():
+    jobs = figures.choose_jobs("headline", "small")
+    assert jobs and all(job.arguments["profile"] == "small" for job in jobs)
+
+
+@pytest.mark.parametrize("notebook", sorted((ROOT / "nbs" / "experiments").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_experiments_declare_what_the_driver_passes(notebook):
+    declared = figures.signature(notebook)
+    assert {"profile", "run_dir"} <= set(declared) and declared["run_dir"][1] == "" and declared["profile"] == ("str", "smoke")
+    assert all(kind in figures.KINDS for kind, _ in declared.values()), "every parameter is annotated"
+    assert work_out_request(notebook.stem, {"profile": "smoke"}, notebook)["id"].startswith(notebook.stem)
+
+
+def test_committed_results_trace_back_to_records():
+    folder = ROOT / "results"
+    files = {path.name: path for path in folder.glob("[ft]*/*") if path.suffix in (".svg", ".png", ".parquet", ".csv")}
+    if not files:
+        pytest.skip("no results are committed yet")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    known = {name: told["sha256"] for name, told in manifest["figures"].items()}
+    for table in manifest["tables"].values():
+        known |= table["sha256"]
+    assert set(files) == set(known), "results/ holds files that no record vouches for, or the other way round"
+    assert not [name for name, digest in known.items() if hashlib.sha256(files[name].read_bytes()).hexdigest() != digest]
+    lines = [Record.model_validate_json(line) for path in (folder / "records").glob("*.jsonl") for line in path.read_text().splitlines()]
+    assert {record.id for record in lines} == set(manifest["runs"])
+    assert {told["run"] for told in manifest["figures"].values()} <= set(manifest["runs"])
+
+
+def test_readme_shows_the_committed_results():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    if not list((ROOT / "results" / "records").glob("*.jsonl")):
+        pytest.skip("no results are committed yet")
+    assert figures.with_block(text, figures.results_block(ROOT / "results")) == text, "run `make results`"
