@@ -214,6 +214,6 @@ def test_seeds_are_stable():
 def test_library_report_fits(table):
     pytest.importorskip("augment_lib.metrics")
     found = Judge(table[2])(np.arange(40), table[2][:40], table[2][:40] + 0.1)
-    assert {"weighted_mse", "mse", "rare_mse", "common_mse"} <= set(found) and np.isclose(found["mse"], 0.01)
+    assert {"weighted_mse", "mse", "rare_error", "common_error"} <= set(found) and np.isclose(found["mse"], 0.01)
 
 

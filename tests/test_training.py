@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from augment_lib import training
-from augment_lib.core import InputError, torch_generator
+from augment_lib.core import InputError, spawn_seeds, torch_generator
 from augment_lib.nets import BankMLP, VAENet, initialise
 from augment_lib.objectives import TableELBO
-from augment_lib.training import Job, TrainConfig, TrainingInterrupted, clip_per_replicate, train_bank
+from augment_lib.training import Fitted, Job, TrainConfig, TrainingInterrupted, clip_per_replicate, train_bank
 
 gpu = pytest.mark.gpu
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -150,7 +150,7 @@ def test_against_a_loop_written_with_torch_only():
     w = weights(130, 0)
     job = Job(ALL[:130], 5, weights=w)
     fitted, = train_bank(X, [job], make(), TableELBO(4, weighted=("x",)), config)
-    seeds = training.spawn_seeds(5, 4)
+    seeds = spawn_seeds(5, 4)
     bank = initialise(make()(1), [torch_generator(seeds[0])]).double()
     plain, linear = [], [m for m in bank.modules() if type(m).__name__ == "BankLinear"]
     for m in linear:
@@ -240,7 +240,7 @@ def test_two_phases_train_their_own_parameters_and_replicates_stay_apart():
     together = train_bank(X, jobs, AdversarialNet, AdversarialObjective(), config)
     alone, = train_bank(X, jobs[1:], AdversarialNet, AdversarialObjective(), config)
     assert_same(together[1], alone, 1e-10)
-    fresh = initialise(AdversarialNet(1), [torch_generator(training.spawn_seeds(0, 4)[0])]).double()
+    fresh = initialise(AdversarialNet(1), [torch_generator(spawn_seeds(0, 4)[0])]).double()
     for name, tensor in fresh.state_dict().items():
         assert not torch.equal(tensor, together[0].net.state_dict()[name]), name
     assert together[0].history["x"].iloc[-1] < together[0].history["x"].iloc[0]
@@ -253,7 +253,7 @@ def test_phase_without_learning_leaves_the_other_alone():
             terms = super().terms(net, x, noise, condition, phase)
             return {name: 0 * term for name, term in terms.items()} if phase == "main" else terms
     fitted, = train_bank(X, [Job(ALL, 0)], AdversarialNet, Silent(), BASE)
-    fresh = initialise(AdversarialNet(1), [torch_generator(training.spawn_seeds(0, 4)[0])])
+    fresh = initialise(AdversarialNet(1), [torch_generator(spawn_seeds(0, 4)[0])])
     for name, tensor in fresh.state_dict().items():
         assert torch.equal(tensor, fitted.net.state_dict()[name]) == (not name.startswith("critic")), name
 
@@ -338,10 +338,10 @@ def test_static_buffers_give_the_same_result(monkeypatch):
     jobs = bank_jobs()
     direct = train_bank(X, jobs, make(), TableELBO(4, target=0), replace(BASE, clip_norm=0.5))
     monkeypatch.setattr(training, "_make_step", lambda bank, phase, group, optimizer, ratio, _make=training._make_step:
-                        training._StaticStep(_make(bank, phase, group, optimizer, ratio), bank.net, bank.optimizers))
+                        training.StaticStep(_make(bank, phase, group, optimizer, ratio), bank.net, bank.optimizers))
     calls = []
-    original = training._StaticStep.__call__
-    monkeypatch.setattr(training._StaticStep, "__call__", lambda self, *inputs: (calls.append(1), original(self, *inputs))[1])
+    original = training.StaticStep.__call__
+    monkeypatch.setattr(training.StaticStep, "__call__", lambda self, *inputs: (calls.append(1), original(self, *inputs))[1])
     for a, b in zip(direct, train_bank(X, jobs, make(), TableELBO(4, target=0), replace(BASE, clip_norm=0.5))):
         assert_same(a, b)
     assert len(calls) > 15
@@ -409,6 +409,30 @@ def test_checkpoint_of_other_data_is_refused(tmp_path):
             train_bank(*other)
 
 
+def test_checkpoint_of_other_conditions_or_start_is_refused(tmp_path):
+    conditions = np.random.default_rng(0).normal(size=(200, 1)).astype(np.float32)
+    begun = train_bank(X, [Job(ALL, 1)], make(n_conditions=1), TableELBO(4), replace(BASE, n_epochs=1), conditions)
+    saved = replace(BASE, checkpoint=str(tmp_path / "c"), checkpoint_every=1)
+    run = lambda conditions, start=None: train_bank(X, [Job(ALL, 1)], make(n_conditions=1), TableELBO(4), saved, conditions, start)
+    first, = run(conditions, begun)
+    assert_same(first, run(conditions, begun)[0])               # the same call is the same run
+    for other in ((conditions + 1, begun), (conditions, None), (conditions, [first])):
+        with pytest.raises(InputError, match="another run"):
+            run(*other)
+
+
+def test_a_schedule_is_known_by_what_it_did(tmp_path):
+    "Functions have no fingerprint: the factors of the epochs that were trained must come out again, later ones may be new."
+    saved = replace(BASE, n_epochs=3, checkpoint=str(tmp_path / "c"), checkpoint_every=1, schedule=[1.0, 0.5, 0.25].__getitem__)
+    train_bank(X, [Job(ALL, 1)], make(), TableELBO(4), saved)
+    halving = replace(saved, n_epochs=5, schedule=lambda epoch: 0.5 ** epoch)
+    resumed, = train_bank(X, [Job(ALL, 1)], make(), TableELBO(4), halving)
+    assert_same(resumed, train_bank(X, [Job(ALL, 1)], make(), TableELBO(4), replace(halving, checkpoint=None))[0])
+    for schedule in (None, lambda epoch: 0.9 ** epoch):
+        with pytest.raises(InputError, match="another run"):
+            train_bank(X, [Job(ALL, 1)], make(), TableELBO(4), replace(halving, schedule=schedule))
+
+
 def test_interrupt_hands_over_every_network():
     calls = []
     def rate(epoch):
@@ -472,6 +496,29 @@ def test_jobs_refused(jobs, words):
         train_bank(X, jobs, make(), TableELBO(4), BASE)
 
 
+@pytest.mark.parametrize("name", ["rows", "validation_rows"])
+@pytest.mark.parametrize("values", [X[:, 0] > 0, (X[:, 0] > 0).tolist(), np.arange(3.0)], ids=["mask", "list", "float"])
+def test_rows_are_numbers(name, values):
+    with pytest.raises(InputError, match=f"^{name} holds .*flatnonzero"):
+        Job(**{"rows": ALL, name: values})
+
+
+def test_unknown_monitor_is_refused_before_training():
+    class Counted(TableELBO):
+        calls = 0
+        def terms(self, net, x, noise=None, condition=None):
+            Counted.calls += torch.is_grad_enabled()
+            return super().terms(net, x, noise, condition)
+    with pytest.raises(InputError, match="monitor='z'.*expected one of x, y, kl, total"):
+        train_bank(X, [Job(ALL)], make(), Counted(4, target=0), replace(BASE, delta=0.1, monitor="z"))
+    assert Counted.calls == 0
+    with pytest.raises(InputError, match="kl, total[.]"):       # one of two jobs has nothing to validate on
+        train_bank(X, [Job(ALL), Job(ALL, validation_rows=ALL)], make(), TableELBO(4), replace(BASE, delta=0.1, monitor="validation"))
+    for monitor in ("y", "kl", "total", "validation"):
+        fitted, = train_bank(X, [Job(ALL, validation_rows=ALL)], make(), TableELBO(4, target=0), replace(BASE, delta=1e9, monitor=monitor))
+        assert isinstance(fitted, Fitted) and fitted.stopped == "delta" and fitted.n_epochs == 1
+
+
 def test_infinite_rows_refused():
     spoiled = X.copy(); spoiled[3, 1] = np.inf
     with pytest.raises(InputError, match="NaN or infinity"):
@@ -496,7 +543,7 @@ def test_cpu_and_gpu_agree():
 def test_cuda_graph_equals_eager(monkeypatch, net, objective):
     config = replace(BASE, n_epochs=10, device="cuda")
     graphed = train_bank(X, bank_jobs(), net, objective, config)
-    monkeypatch.setattr(training, "_StaticStep", lambda step, net, optimizers: step)
+    monkeypatch.setattr(training, "StaticStep", lambda step, net, optimizers: step)
     for a, b in zip(graphed, train_bank(X, bank_jobs(), net, objective, config)):
         assert_same(a, b, 1e-5)
 
@@ -506,7 +553,7 @@ def test_cuda_graph_equals_eager(monkeypatch, net, objective):
 def test_schedule_that_returns_to_one_keeps_the_optimisers_state(monkeypatch):
     config = replace(BASE, n_epochs=10, device="cuda", schedule=lambda epoch: min(1.0, (epoch + 1) / 4))
     graphed = train_bank(X, bank_jobs(), make(), TableELBO(4), config)
-    monkeypatch.setattr(training, "_StaticStep", lambda step, net, optimizers: step)
+    monkeypatch.setattr(training, "StaticStep", lambda step, net, optimizers: step)
     for a, b in zip(graphed, train_bank(X, bank_jobs(), make(), TableELBO(4), config)):
         assert_same(a, b, 1e-5)
 
