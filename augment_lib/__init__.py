@@ -13,7 +13,6 @@ _PUBLIC = {
     "density_weights": "weighting",
     "target_density": "weighting",
     "load_dataset": "data",
-    "compare": "compare",
 }
 
 try:

@@ -64,7 +64,7 @@ class TargetContainer:
             return series.to_frame() if self.kind == "frame" else series
         return values.tolist() if self.kind == "list" else values.reshape(-1, 1) if self.kind == "column" else values
 
-# %% ../nbs/03_sampler.ipynb #03_sampler-09
+# %% ../nbs/03_sampler.ipynb #03_sampler-11
 def check_numeric_target(
     y,                 # (n,) numbers in any container
     n_samples: int,    # rows of X
@@ -90,7 +90,7 @@ def check_numeric_target(
     if not numeric:
         raise InputError(f"y holds {type(values[0]).__name__} values ({values[0]!r}, ...); expected numbers (Unknown label type for regression). "
                          "For class labels use a class sampler, for numbers stored as text convert with pandas.to_numeric.")
-    values = np.asarray(pd.to_numeric(values), dtype=np.float64)
+    values = np.array(pd.to_numeric(values), dtype=np.float64)
     for what, bad in (("NaN", np.isnan(values)), ("infinity", np.isinf(values))):
         if bad.any():
             raise InputError(f"Input y contains {what}: {bad.sum()} of {len(values)} values, first at row {bad.argmax()}; "
@@ -110,7 +110,7 @@ def warnings_as_sklearn(y):
             warnings.simplefilter("ignore")
         yield
 
-# %% ../nbs/03_sampler.ipynb #03_sampler-12
+# %% ../nbs/03_sampler.ipynb #03_sampler-14
 def take_rows(
     table,       # ndarray, data frame, series or sparse matrix
     rows,        # (k,) positions
@@ -148,7 +148,7 @@ def new_index(
         return pd.MultiIndex.from_tuples([(name,) + ("",) * (index.nlevels - 1) for name in names], names=index.names)
     return pd.Index(names, dtype=object, name=index.name)
 
-# %% ../nbs/03_sampler.ipynb #03_sampler-15
+# %% ../nbs/03_sampler.ipynb #03_sampler-19
 def mix_draws(
     seeds,       # (n,) row drawn at each step, -1 where a law has no seed row
 ):
@@ -158,7 +158,7 @@ def mix_draws(
     kept = rows >= 0
     return rows[kept], np.setdiff1d(positions, first[kept])
 
-# %% ../nbs/03_sampler.ipynb #03_sampler-20
+# %% ../nbs/03_sampler.ipynb #03_sampler-24
 class AugmentSampler(BaseSampler):
     "Template of every method that makes rows; see the module's notebook for the two functions a subclass writes."
 
@@ -269,7 +269,7 @@ class AugmentSampler(BaseSampler):
             return check_number("n_synthetic", self.n_synthetic, low=0, integer=True)
         return int(round(n * check_number("n_synthetic", self.n_synthetic, low=0)))
 
-# %% ../nbs/03_sampler.ipynb #03_sampler-22
+# %% ../nbs/03_sampler.ipynb #03_sampler-26
 def encode_argument(value, name="argument"):
     "A constructor argument as JSON; objects of this library as {'class': ..., 'params': ...}."
     if type(value).__module__.startswith("augment_lib.") and hasattr(value, "get_params"):
@@ -325,7 +325,7 @@ def load_sampler(cls, path):
         sampler.feature_names_in_ = np.array(config["feature_names_in"], dtype=object)
     return sampler, config["state"], arrays
 
-# %% ../nbs/03_sampler.ipynb #03_sampler-24
+# %% ../nbs/03_sampler.ipynb #03_sampler-28
 class RegressionSampler(AugmentSampler):
     "Template of a method for a continuous target; a subclass writes `_fit_table` and `_draw_table`."
 
