@@ -110,7 +110,7 @@ def prepare(
             warnings.warn(f"the bank failed ({_describe(error)}); its parts are trained one by one.", stacklevel=2)
     return [prepare_one(method, X.iloc[rows], y[rows], seed) for rows, seed in jobs]
 
-# %% ../nbs/41_compare.ipynb #41_compare-12
+# %% ../nbs/41_compare.ipynb #41_compare-14
 def default_report(y_true, y_pred, *, weights, rarity):
     "The library's regression report."
     from augment_lib.metrics import regression_report
@@ -135,7 +135,7 @@ class Judge:
         found = self.report(y_true, np.asarray(y_pred, dtype=float), weights=self.weights[rows], rarity=self.rarity)
         return {str(name): float(value) for name, value in found.items()}
 
-# %% ../nbs/41_compare.ipynb #41_compare-13
+# %% ../nbs/41_compare.ipynb #41_compare-15
 def score(
     model, ready,          # unfitted estimator; Prepared training rows
     X, y, rows, judge,     # the data set, and the positions that judge
@@ -155,7 +155,7 @@ def score(
     except Exception as error:
         return {}, _describe(error)
 
-# %% ../nbs/41_compare.ipynb #41_compare-16
+# %% ../nbs/41_compare.ipynb #41_compare-20
 def choose(
     method, models, X, y, train, seed, metrics,   # a ChooseByCV, the models and one training part
 ) -> dict:                                        # model name -> chosen candidate's name; None when all failed
@@ -183,7 +183,7 @@ def prepare_chosen(method, models, X, y, jobs, metrics) -> list:
         result.append({m: (ready.get(name, failed), name) for m, name in picked.items()})
     return result
 
-# %% ../nbs/41_compare.ipynb #41_compare-19
+# %% ../nbs/41_compare.ipynb #41_compare-23
 class Unit(NamedTuple):
     "Everything that one piece of work needs."
     dataset: str
@@ -213,7 +213,7 @@ def run_unit(unit) -> pd.DataFrame:
     names = ("dataset", "family", "regime", "method", "model", "seed", "fold", "metric", "value", "error", "note")
     return pd.DataFrame(lines, columns=names).astype({"value": float})
 
-# %% ../nbs/41_compare.ipynb #41_compare-20
+# %% ../nbs/41_compare.ipynb #41_compare-24
 def _lines(unit, split, part, judge):
     "The table's rows for one split: diagnostics of the method, then every model's metrics."
     def line(model, metric, value, error="", note=""):
@@ -233,7 +233,7 @@ def _lines(unit, split, part, judge):
             lines.append(line(model, "chosen", list(unit.method.candidates).index(name), note=name))
     return lines
 
-# %% ../nbs/41_compare.ipynb #41_compare-23
+# %% ../nbs/41_compare.ipynb #41_compare-27
 def identity(
     value,        # data, parameters, estimators, functions, or containers of them
 ) -> str:
@@ -257,7 +257,7 @@ def identity(
     inside = value.get_params(deep=False) if hasattr(value, "get_params") else getattr(value, "__dict__", repr(value))
     return f"{identity(type(value))}({identity(inside)})"
 
-# %% ../nbs/41_compare.ipynb #41_compare-24
+# %% ../nbs/41_compare.ipynb #41_compare-28
 def _source(thing):
     "The text of a function or class of the caller's; packages are covered by their versions."
     if "site-packages" in str(getattr(inspect.getmodule(thing), "__file__", "")):
@@ -290,7 +290,7 @@ def unit_file(unit) -> str:
     words = "".join(c if c.isalnum() else "-" for c in f"{unit.dataset}--{unit.name}")[:80]
     return f"{words}--{key}.parquet"
 
-# %% ../nbs/41_compare.ipynb #41_compare-27
+# %% ../nbs/41_compare.ipynb #41_compare-31
 def _read_dataset(item):
     if hasattr(item, "X") and hasattr(item, "y"):
         name, X, y, family = item.name, item.X, item.y, getattr(item, "family", None)
@@ -310,7 +310,7 @@ def _check_names(argument, names):
     if repeated or not names:
         raise InputError(f"{argument} has {'no entries' if not names else f'repeated names {sorted(repeated)}'}; expected distinct names.")
 
-# %% ../nbs/41_compare.ipynb #41_compare-28
+# %% ../nbs/41_compare.ipynb #41_compare-32
 def make_units(datasets, methods, models, regime, metrics, seeds, bank_seeds=10) -> list:
     "One unit per data set, method and seed; per group of seeds where a method trains banks."
     tables, seeds = [_read_dataset(item) for item in datasets], [int(seed) for seed in seeds]
@@ -336,7 +336,7 @@ def make_units(datasets, methods, models, regime, metrics, seeds, bank_seeds=10)
                 units.append(Unit(dataset, family, X, y, name, method, models, mine, metrics, expected))
     return units
 
-# %% ../nbs/41_compare.ipynb #41_compare-29
+# %% ../nbs/41_compare.ipynb #41_compare-33
 def run_and_keep(unit, folder):
     "The rows of a unit: read from the checkpoint if they are there, else computed and kept."
     path = None if folder is None else Path(folder) / unit_file(unit)
@@ -360,7 +360,7 @@ def _results(units, folder, n_jobs):
     with parallel_config(backend="loky", inner_max_num_threads=1):
         yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(delayed(numbered)(i, u) for i, u in enumerate(units))
 
-# %% ../nbs/41_compare.ipynb #41_compare-30
+# %% ../nbs/41_compare.ipynb #41_compare-34
 def compare(
     datasets,           # objects with name, X, y, family; or tuples (name, X, y[, family])
     methods: dict,      # name -> None, a sampler, Reweight or ChooseByCV

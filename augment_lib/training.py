@@ -359,7 +359,9 @@ class _Checkpoint:
         if config.get("identity") != self.identity or config["schedule"] != self._factors(len(config["schedule"])):
             raise InputError(f"checkpoint={str(self.path)!r} belongs to another run (other data, conditions, jobs, start, schedule or settings); "
                              "choose another folder or remove it.")
-        tensor = lambda name: torch.as_tensor(arrays[name])
+        def tensor(name):
+            return torch.as_tensor(arrays[name])
+
         bank.net.load_state_dict({name: tensor(f"net.{name}") for name in bank.net.state_dict()})
         for o, optimizer in enumerate(bank.optimizers):
             for i, p in enumerate(bank.groups[o]):

@@ -3,7 +3,9 @@ import pytest
 from imblearn.utils.estimator_checks import parametrize_with_checks as imblearn_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks as sklearn_checks
 
+from augment_lib.baselines import ROSE, SMOGN, SMOTER, GaussianNoise, WeightedOversampler
 from augment_lib.david import DAVID
+from augment_lib.synthesis import CARTSynthesis, DataSpaceBootstrap, KernelPCABootstrap, PCABootstrap
 
 # Regression samplers: two of imbalanced-learn's checks demand class labels, which a continuous target has not.
 BY_DESIGN = {
@@ -13,7 +15,8 @@ BY_DESIGN = {
 
 
 def samplers():
-    return [DAVID(n_epochs=5, random_state=0)]
+    baselines = (WeightedOversampler, GaussianNoise, ROSE, SMOTER, SMOGN, DataSpaceBootstrap, PCABootstrap, KernelPCABootstrap, CARTSynthesis)
+    return [DAVID(n_epochs=5, random_state=0), *(baseline(random_state=0) for baseline in baselines)]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::sklearn.exceptions.SkipTestWarning")
