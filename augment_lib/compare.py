@@ -272,7 +272,7 @@ def _source(thing):
 @cache
 def code_identity() -> str:
     "The library's sources and the versions of the packages that decide numbers."
-    silent = {"plots", "statistics", "records", "_modidx", "__init__"}      # they draw and tell; they compute no row
+    silent = {"plots", "statistics", "records", "results", "figures", "_modidx", "__init__"}      # they draw and tell; they compute no row
     files = [path for path in sorted(Path(augment_lib.__file__).parent.glob("*.py")) if path.stem not in silent]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
     found = []

@@ -413,7 +413,8 @@ def test_checkpoint_of_other_conditions_or_start_is_refused(tmp_path):
     conditions = np.random.default_rng(0).normal(size=(200, 1)).astype(np.float32)
     begun = train_bank(X, [Job(ALL, 1)], make(n_conditions=1), TableELBO(4), replace(BASE, n_epochs=1), conditions)
     saved = replace(BASE, checkpoint=str(tmp_path / "c"), checkpoint_every=1)
-    run = lambda conditions, start=None: train_bank(X, [Job(ALL, 1)], make(n_conditions=1), TableELBO(4), saved, conditions, start)
+    def run(conditions, start=None):
+        return train_bank(X, [Job(ALL, 1)], make(n_conditions=1), TableELBO(4), saved, conditions, start)
     first, = run(conditions, begun)
     assert_same(first, run(conditions, begun)[0])               # the same call is the same run
     for other in ((conditions + 1, begun), (conditions, None), (conditions, [first])):
