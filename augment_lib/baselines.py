@@ -202,7 +202,8 @@ class SMOTER(WeightedOversampler):
         high = self.joint_.values[:, -1] > np.median(self.joint_.values[:, -1])
         self.neighbors_ = np.tile(np.arange(len(rare))[:, None], (1, self.n_neighbors))
         for end in ([rare] if rare.all() else [rare & high, rare & ~high]):
-            self._fit_end(np.flatnonzero(end))
+            if end.any():                                        # a target that is rare at one end only has no rows at the other
+                self._fit_end(np.flatnonzero(end))
         self.diagnostics_ |= {"rare_rows": int(rare.sum()), "rare_high": int((rare & high).sum())}
 
     def _fit_end(self, rows):

@@ -285,3 +285,12 @@ def test_cart_draws_only_values_of_the_leaf():
     donors = leaf_donors(known, asked, rng)
     assert np.array_equal(known[donors], asked)
     assert len(set(donors)) > 95
+
+
+@pytest.mark.parametrize("sampler", [SMOTER, SMOGN])
+def test_rare_at_one_end_only_with_a_category(sampler):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"a": rng.normal(size=120), "level": rng.choice(["u", "v"], 120)})
+    y = np.exp(rng.normal(size=120) * 1.5)                      # rare values are large; none are small
+    X_res, y_res = sampler(random_state=0).fit_resample(X, y)
+    assert len(X_res) == 240 and set(X_res["level"]) <= {"u", "v"} and y_res[120:].min() >= y.min()
