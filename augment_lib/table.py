@@ -103,7 +103,7 @@ def plain_column(name: str, column: pd.Series) -> pd.Series:       # column, cel
     if types.is_numeric_dtype(dtype):                       # booleans count as numeric in pandas
         target = getattr(dtype, "numpy_dtype", dtype)
         plain = column.astype(target if target.itemsize <= 8 else np.float64)
-    elif dtype == object or types.is_string_dtype(dtype):
+    elif types.is_object_dtype(dtype) or types.is_string_dtype(dtype):
         plain = plain_objects(name, column.astype(object))
     else:
         refuse_kind(name, f"cells of dtype {dtype}")
