@@ -215,6 +215,7 @@ def results_block(results, most=4) -> str:
         for record in read_lines(path):
             first = list(record.metrics.items())[:most]
             shown = [f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in first]
+            shown = [text.replace("|", "/") for text in shown]             # a bar would start a new column
             kept = " (headline rows)" if record.parameters.get("headline") else ""
             lines.append(f"| {record.experiment}{kept} | {record.profile} | {len(record.seeds)} | {record.verdict} | {', '.join(shown)} |")
     return "\n".join(lines if len(lines) > 2 else ["No results are committed yet."])
