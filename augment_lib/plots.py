@@ -189,7 +189,7 @@ def target_density_plot(
     ax.plot(grid, new, color=PALETTE["synthetic"], label=after)
     for y, colour, row in ((y_real, PALETTE["real"], 0.05), (y_augmented, PALETTE["synthetic"], 0.12)):
         y = y if len(y) <= 2000 else draw.choice(y, 2000, replace=False)    # more ticks are only a larger file
-        ax.vlines(y, -top * (row + 0.05), -top * row, color=colour, lw=0.5, alpha=0.5)
+        ax.vlines(y, -top * (row + 0.05), -top * row, color=colour, lw=0.5, alpha=0.5, rasterized=len(y) > 300)
     ax.set(xlabel=_unit(label, unit), ylabel=_unit("density", f"1/{unit}" if unit else ""), ylim=(-0.19 * top, 1.08 * top))
     ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= top])
     _legend(ax)
@@ -232,8 +232,8 @@ def latent_plot(
         flat, new = (np.column_stack([z, spread.uniform(*span, len(z))]) for z, span in ((flat, (0, 1)), (new, (-1, 0))))
         names = [*names, "no meaning (spread)"]
     shade = {"color": PALETTE["real"]} if y is None else {"c": y, "cmap": "Greys", "edgecolors": "0.6", "linewidths": 0.3}
-    dots = ax.scatter(*flat.T, s=12, label="real", zorder=1, **shade)
-    ax.scatter(*new.T, s=11, color=PALETTE["synthetic"], marker="x", linewidths=0.7, alpha=0.7, label="drawn", zorder=2)
+    dots = ax.scatter(*flat.T, s=12, label="real", zorder=1, rasterized=len(flat) > 300, **shade)
+    ax.scatter(*new.T, s=11, color=PALETTE["synthetic"], marker="x", linewidths=0.7, alpha=0.7, label="drawn", zorder=2, rasterized=len(new) > 300)
     if y is not None:
         ax.figure.colorbar(dots, ax=ax, label=_unit(label, unit), shrink=0.9)
     ax.set(xlabel=names[0], ylabel=names[1])
