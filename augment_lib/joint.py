@@ -7,6 +7,7 @@ __all__ = ['JointTable', 'to_table', 'softmax_blocks', 'displace', 'settle', 're
 
 # %% ../nbs/23a_joint.ipynb #23a_joint-03
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -59,7 +60,7 @@ class JointTable:
         "Columns of the matrix."
         return self.encoder.layout_.width + 1
 
-    @property
+    @cached_property                            # asked for at every encoding and decoding; rows never change
     def scaling(self) -> tuple:
         "(shift, scale), float32 (width,): (matrix - shift) * scale is in [0, 1] on these rows."
         return row_scaling(self.matrix, slice(None), Layout(self.target + 1, self.blocks, self.width))
