@@ -10,7 +10,6 @@ __all__ = ['InputError', 'DataUnavailableError', 'ChecksumError', 'ModelFileErro
 import operator
 
 import numpy as np
-import torch
 
 # %% ../nbs/00_core.ipynb #00_core-07
 class InputError(ValueError):
@@ -88,8 +87,10 @@ def spawn_seeds(
 def torch_generator(
     seed: int,        # 63-bit seed, for example from `spawn_seeds`
     device="cpu",     # where the numbers are to be drawn
-) -> torch.Generator:
+) -> "torch.Generator":
     "A torch generator with its own state."
+    import torch     # takes seconds, and a command that lists data sets needs none of it
+
     generator = torch.Generator(device=device)
     generator.manual_seed(int(seed))
     return generator
@@ -97,8 +98,10 @@ def torch_generator(
 # %% ../nbs/00_core.ipynb #00_core-26
 def resolve_device(
     device="auto",    # "auto", "cpu", "cuda", "cuda:1", or a torch.device
-) -> torch.device:
+) -> "torch.device":
     "The torch device to use; an absent one is refused."
+    import torch
+
     if isinstance(device, str) and device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -134,12 +134,14 @@ def load_dataset(
 def duplicate_groups(
     X,      # (n_samples, n_features) DataFrame or array
 ) -> np.ndarray:
-    "Group number `(n_samples,)` of each row; rows with equal cells share one, numbered by first appearance."
+    "Group number `(n_samples,)` of each row; rows with equal cells share one."
     frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X))
+    if frame.shape[1] == 0:
+        raise InputError("X has no columns; expected at least one feature.")
     groups = np.zeros(len(frame), dtype="int64")
     for position in range(frame.shape[1]):
         codes, levels = pd.factorize(frame.iloc[:, position], use_na_sentinel=False)
-        groups = pd.factorize(groups * len(levels) + codes)[0]
+        groups = np.unique(groups * len(levels) + codes, return_inverse=True)[1]
     return groups.astype("int64")
 
 # %% ../nbs/02_data.ipynb #02_data-27

@@ -470,8 +470,8 @@ def test_duplicate_groups_agree_with_pandas():
     groups = data.duplicate_groups(frame)
     assert (pd.Series(groups).duplicated() == frame.duplicated()).all()
     assert groups[0] == 0 and groups.max() + 1 == len(frame.drop_duplicates())
-    first = pd.Series(groups).drop_duplicates()
-    assert first.tolist() == list(range(len(first)))  # numbered by first appearance
+    ranks = np.column_stack([pd.factorize(frame[c], use_na_sentinel=False)[0] for c in frame])
+    assert (groups == np.unique(ranks, axis=0, return_inverse=True)[1]).all()  # in the order of the cells' first appearance
 
 
 # ---- simulators ----
