@@ -45,10 +45,10 @@ test: $(STAMP)  ## run the lessons and the tests
 	MPLBACKEND=Agg $(BIN)/python -m pytest tests
 
 figures: $(STAMP)  ## run the experiments, draw their figures into out/, compare with results/
-	$(BIN)/python -m augment_lib.figures make --experiments $(EXPERIMENTS) --profile $(PROFILE) --out $(OUT)
+	$(BIN)/augment-lib sweep $(EXPERIMENTS) --profile $(PROFILE) --out $(OUT) --keep-going
 
 results: $(STAMP)  ## promote out/ to results/, after showing what changes
-	$(BIN)/python -m augment_lib.figures promote --experiments $(EXPERIMENTS) --profile $(PROFILE) --out $(OUT)
+	$(BIN)/augment-lib results $(EXPERIMENTS) --profile $(PROFILE) --out $(OUT)
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab nbs
@@ -66,7 +66,7 @@ clean-nbs: $(STAMP)  ## tidy the notebooks; experiments lose their outputs and k
 
 smoke: $(STAMP)  ## run one experiment in its smallest profile: make smoke NB=30_david_simulation
 	@test -n "$(NB)" || { echo "which experiment? make smoke NB=<name of a notebook in nbs/experiments, without .ipynb>"; exit 2; }
-	$(BIN)/python -m augment_lib.figures make --experiments $(NB) --profile smoke --out $(OUT)
+	$(BIN)/augment-lib run $(NB) --out $(OUT)
 
 sets: $(STAMP)  ## does DAVID work on every regression set? (needs AUGMENT_LIB_DATA or the internet)
 	$(BIN)/python tests/sets.py

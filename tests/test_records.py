@@ -1,18 +1,11 @@
-"""records, results, figures: proofs of completion, identities, folding, comparison, promotion, and a driver that is stopped."""
+"""records, results, figures: proofs of completion, identities, folding, comparison, promotion."""
 import hashlib
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,39 +13,9 @@ from hypothesis import strategies as st
 import augment_lib.records as records
 from augment_lib import figures, results
 from augment_lib.core import InputError
-from augment_lib.records import Record, key_columns, read_record, run_id, start_run, tidy_table, work_out_request
+from augment_lib.records import Record, key_columns, read_record, run_id, start_run, tidy_table
 
 ROOT = Path(__file__).resolve().parents[1]
-PARAMETERS = """profile: str = "smoke"    # smoke | small | paper
-n_seeds: int = 2
-noise: float = 0.1
-what: str = "run"         # run | sleep | late | silent
-run_dir: str = ""
-"""
-BODY = """import pathlib, time
-import numpy as np, pandas as pd
-from augment_lib.records import start_run
-run = start_run(run_dir, "30_toy", dict(profile=profile, n_seeds=n_seeds, noise=noise, what=what, run_dir=run_dir))
-if what == "sleep": time.sleep(120)
-rows = [("mean", s, np.random.default_rng(s).normal(scale=noise)) for s in range(n_seeds)]
-table = pd.DataFrame(rows, columns=["method", "seed", "error"])
-if what != "silent": run.finish(table=table, metrics={"spread": float(table["error"].std())}, verdict="partly")
-if what == "late": raise ValueError("after the record")
-"""
-
-
-@pytest.fixture
-def lab(tmp_path):
-    "A folder of experiments with one toy notebook, and the command-line options that point there."
-    folder = tmp_path / "experiments"
-    folder.mkdir()
-    cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(BODY)]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    notebook.metadata["kernelspec"] = {"display_name": "python3", "language": "python", "name": "python3"}
-    nbformat.write(notebook, folder / "30_toy.ipynb")
-    (folder / "headline.yaml").write_text("toy:\n  experiment: 30_toy\n  parameters: {n_seeds: 3}\n")
-    places = {"folder": folder, "runs": tmp_path / "runs", "out": tmp_path / "out", "results": tmp_path / "results"}
-    return tmp_path, [word for name, path in places.items() for word in (f"--{name}", str(path))]
 
 
 def small_run(path, table=None, params=None, **finish):
@@ -264,96 +227,7 @@ def test_oversized_table_is_refused_before_anything_is_written(tmp_path, monkeyp
     assert not (tmp_path / "results").exists()
 
 
-# ---- figures
-
-def test_headline_then_reuse_then_promotion(lab, capsys):
-    folder, places = lab
-    (folder / "README.md").write_text(f"top\n{figures.MARKERS[0]}\nold\n{figures.MARKERS[1]}\nend\n")
-    assert figures.main(["make", *places]) == 0
-    assert figures.main(["make", *places]) == 0
-    assert figures.main(["promote", *places, "--dry-run"]) == 0
-    assert not (folder / "results").exists() and "old" in (folder / "README.md").read_text()
-    assert figures.main(["promote", *places]) == 0
-    assert figures.main(["make", *places]) == 0
-    told = capsys.readouterr().out
-    assert told.count("reused the finished run") == 2 and "3 equal, 0 within the spread over seeds, 0 different, 0 new" in told
-    assert "| 30_toy |" in (folder / "README.md").read_text() and "old" not in (folder / "README.md").read_text()
-    assert json.loads((folder / "results" / "manifest.json").read_text())["tables"]["30_toy.small"]["runs"]
-
-
-@pytest.mark.parametrize("what, why", [("late", "after the record"), ("silent", "it ended without a record")])
-def test_failed_run_has_no_record_and_is_told(lab, capsys, what, why):
-    folder, places = lab
-    assert figures.main(["make", *places, "--parameters", f"{{what: {what}}}"]) == 1
-    told = capsys.readouterr().out
-    assert why in told and "0 of 1 experiment(s) finished, 1 FAILED" in told
-    assert not list((folder / "runs").rglob("record.json")) and not list((folder / "runs").rglob("notebook.ipynb"))
-
-
-def wait_for(condition, seconds=40):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_driver_ends_its_children(lab, how):
-    folder, places = lab
-    command = [sys.executable, "-m", "augment_lib.figures", "make", *places, "--parameters", "{what: sleep}"]
-    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    children = []
-
-    def kernel_is_up():
-        children[:] = psutil.Process(driver.pid).children(recursive=True)
-        return any("ipykernel" in " ".join(child.cmdline()) for child in children)
-
-    try:
-        assert wait_for(kernel_is_up)
-        driver.send_signal(how)
-        assert driver.wait(timeout=30) != 0
-        assert wait_for(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children), 15)
-        assert not list((folder / "runs").rglob("record.json"))
-    finally:
-        for process in [driver, *children]:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                pass
-        driver.wait()
-
-
-def test_folders_reach_the_child_as_absolute_paths(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AUGMENT_LIB_DATA", "data")
-    known = figures.child_environment()
-    assert known["AUGMENT_LIB_DATA"] == str(tmp_path / "data") and known["OMP_NUM_THREADS"] == "1"
-
-
-def test_wrong_call_ends_with_two_and_says_why(lab, capsys):
-    _, places = lab
-    assert figures.main(["make", *places, "--parameters", "{n_seed: 3}"]) == 2
-    assert "did you mean 'n_seeds'?" in capsys.readouterr().err
-    assert figures.main(["make", *places, "--experiments", "30_tox"]) == 2
-    assert "did you mean '30_toy'?" in capsys.readouterr().err
-
-
 # ---- the repository's own
-
-def test_headline_calls_fit_their_notebooks():
-    jobs = figures.choose_jobs("headline", "small")
-    assert jobs and all(job.arguments["profile"] == "small" for job in jobs)
-
-
-@pytest.mark.parametrize("notebook", sorted((ROOT / "nbs" / "experiments").glob("*.ipynb")), ids=lambda path: path.stem)
-def test_experiments_declare_what_the_driver_passes(notebook):
-    declared = figures.signature(notebook)
-    assert {"profile", "run_dir"} <= set(declared) and declared["run_dir"][1] == "" and declared["profile"] == ("str", "smoke")
-    assert all(kind in figures.KINDS for kind, _ in declared.values()), "every parameter is annotated"
-    assert work_out_request(notebook.stem, {"profile": "smoke"}, notebook)["id"].startswith(notebook.stem)
-
 
 def test_committed_results_trace_back_to_records():
     folder = ROOT / "results"
