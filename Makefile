@@ -8,7 +8,7 @@ OUT ?= out
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup test figures results lab docs export clean-nbs smoke sets peers
+.PHONY: help setup test figures results reports faults lab docs export clean-nbs smoke sets peers
 SHELL := /bin/bash
 BIN := .venv/bin
 
@@ -49,6 +49,12 @@ figures: $(STAMP)  ## run the experiments, draw their figures into out/, compare
 
 results: $(STAMP)  ## promote out/ to results/, after showing what changes
 	$(BIN)/augment-lib results $(EXPERIMENTS) --profile $(PROFILE) --out $(OUT)
+
+reports: $(STAMP)  ## the gallery and papers against measurements, as HTML in out/reports
+	$(BIN)/augment-lib reports --out $(OUT)
+
+faults: $(STAMP)  ## 200 notebook runs while workers, kernels, the scheduler and the sweep are killed at random
+	$(BIN)/python tests/faults/storm.py
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab nbs

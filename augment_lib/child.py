@@ -201,7 +201,7 @@ def start_papermill(spec, attempt):
         return subprocess.Popen(command, cwd=attempt, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
                                 preexec_fn=_die_with_parent if sys.platform == "linux" else None)
 
-# %% ../nbs/43a_child.ipynb #43a_child-21
+# %% ../nbs/43a_child.ipynb #43a_child-22
 PARENT = os.getppid()
 
 
@@ -248,7 +248,7 @@ def watch(process, spec, attempt, begun):     # -> exit code, largest memory see
         if size > spec.output:
             raise Stopped("too much output", f"it wrote {size / 1e6:.0f} MB of output; the limit is {spec.output / 1e6:.0f} MB")
 
-# %% ../nbs/43a_child.ipynb #43a_child-23
+# %% ../nbs/43a_child.ipynb #43a_child-25
 def verify(spec, attempt, code):
     "Raise what went wrong, if anything."
     if code:
@@ -282,7 +282,7 @@ def publish(spec, attempt) -> bool:     # False: another attempt was first
             raise
         return False
 
-# %% ../nbs/43a_child.ipynb #43a_child-25
+# %% ../nbs/43a_child.ipynb #43a_child-28
 def keep_failure(spec, attempt, status, message, seconds) -> Path:
     "Notes about a failure; they replace those of the last one."
     place = spec.folder / "failed" / spec.id
@@ -301,7 +301,7 @@ def keep_failure(spec, attempt, status, message, seconds) -> Path:
     os.replace(place / ".failure.json", place / "failure.json")
     return place
 
-# %% ../nbs/43a_child.ipynb #43a_child-27
+# %% ../nbs/43a_child.ipynb #43a_child-30
 def _execute(spec, attempt) -> tuple:     # status, message, peak
     "Make one attempt; the lock is held."
     end_run(spec.final)                                                     # of an attempt whose keeper was killed
@@ -364,7 +364,7 @@ def main():
     except BrokenPipeError:                # nobody is there to hear it
         pass
 
-# %% ../nbs/43a_child.ipynb #43a_child-28
+# %% ../nbs/43a_child.ipynb #43a_child-31
 def run_supervised(
     spec: Spec,
 ) -> Outcome:

@@ -118,7 +118,7 @@ def remote_client(address, patience=60.0):
     finally:
         client.close(timeout=5)
 
-# %% ../nbs/43b_cluster.ipynb #43b_cluster-14
+# %% ../nbs/43b_cluster.ipynb #43b_cluster-15
 class Options(NamedTuple):
     "How a batch is to be run."
     workers: int | None = None          # slots of this machine; None: one per core
@@ -173,7 +173,7 @@ class Batch:
         if outcome.status == "disk full" or (not good and limit is not None and self.failures >= limit):
             self.stopping, self.stopped_by = True, outcome.status if outcome.status == "disk full" else "failures"
 
-# %% ../nbs/43b_cluster.ipynb #43b_cluster-20
+# %% ../nbs/43b_cluster.ipynb #43b_cluster-21
 def _window(client, options):
     "How many tasks to have out: every slot busy, a few more where a cluster may grow."
     threads = sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
@@ -221,7 +221,7 @@ def _turn(client, batch):
             batch.tell("waiting", job=None, batch=batch)
             time.sleep(0.02)
 
-# %% ../nbs/43b_cluster.ipynb #43b_cluster-21
+# %% ../nbs/43b_cluster.ipynb #43b_cluster-22
 def _connect(options, slots):
     "A client: of this machine's own cluster, or of the scheduler that was named."
     return local_client(slots) if options.scheduler is None else remote_client(options.scheduler, options.patience)

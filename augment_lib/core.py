@@ -8,8 +8,12 @@ __all__ = ['InputError', 'DataUnavailableError', 'ChecksumError', 'ModelFileErro
 
 # %% ../nbs/00_core.ipynb #00_core-04
 import operator
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:     # for the annotations only: loading it takes seconds
+    import torch
 
 # %% ../nbs/00_core.ipynb #00_core-07
 class InputError(ValueError):

@@ -104,8 +104,10 @@ def victims(kind, cluster, home):
     if kind == "scheduler":
         return family(cluster.scheduler)[-1:]
     if kind == "worker":        # the nanny or the worker process below it
-        return [process for worker in cluster.workers for process in family(worker) if "spawn_main" in words(process) or "dask" in words(process)]
-    return [process for process in marked(home) if {"kernel": "ipykernel", "papermill": "papermill", "keeper": "augment_lib.child"}[kind] in words(process)]
+        return [process for worker in cluster.workers for process in family(worker) if "spawn_main" in words(process) or "-m dask worker" in words(process)]
+    if kind == "keeper":        # it owns the run's processes and is none of them
+        return [process for worker in cluster.workers for process in family(worker) if "augment_lib.child" in words(process)]
+    return [process for process in marked(home) if {"kernel": "ipykernel", "papermill": "-m papermill"}[kind] in words(process)]
 
 
 def words(process):
@@ -148,8 +150,8 @@ def storm(folder, n_runs=40, n_kills=10, n_sweep_kills=1, n_workers=3, seconds=2
     deck = [kinds[i % len(kinds)] for i in range(n_kills)]      # every kind gets its share
     rng.shuffle(deck)
     killed, starts, sweep, begun = Counter(), 0, None, time.monotonic()
-    marks = sorted(rng.uniform(0.03, 0.9) for _ in range(n_kills))               # at which share of finished runs each kill comes
-    sweep_marks = sorted(rng.uniform(0.1, 0.9) for _ in range(n_sweep_kills))
+    marks = sorted(rng.uniform(0.03, 0.8) for _ in range(n_kills))               # at which share of finished runs each kill comes
+    sweep_marks = sorted(rng.uniform(0.1, 0.8) for _ in range(n_sweep_kills))
     cluster.mend(); watch.start()
     log = open(folder / "sweep.log", "ab")
     try:
@@ -198,8 +200,9 @@ def events_of(home):
     return [json.loads(line) for line in (Path(home) / "events.jsonl").read_text().splitlines()]
 
 
-def check(found):
-    "What the storm must not have touched."
+def check(found, n_kills, n_sweep_kills):
+    "What the storm must not have touched, and that there was a storm."
+    assert sum(found["killed"].values()) == n_kills + n_sweep_kills and found["killed"].get("sweep", 0) == n_sweep_kills, f"only {found['killed']} were killed"
     assert found["numbers"] == list(range(found["runs"])), "a run was lost, or finished twice"
     assert not found["broken"], f"half-written at a final path: {found['broken'][:3]}"
     assert not found["twice"], f"told as finished twice: {found['twice'][:3]}"
@@ -217,7 +220,8 @@ if __name__ == "__main__":
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="augment_lib-storm-") as place:
         try:
-            check(storm(place, options.runs, options.kills, options.restarts, options.workers, options.seconds, options.seed))
+            found = storm(place, options.runs, options.kills, options.restarts, options.workers, options.seconds, options.seed)
+            check(found, options.kills, options.restarts)
         except (AssertionError, TimeoutError):
             print((Path(place) / "sweep.log").read_text(errors="replace")[-6000:])
             raise
