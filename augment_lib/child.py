@@ -231,14 +231,16 @@ def size_of(path) -> int:
 
 def watch(process, spec, attempt, begun):     # -> exit code, largest memory seen
     "Wait for papermill, or stop it."
-    peak = 0
+    peak, pause = 0, POLL
     while True:
         try:
-            return process.wait(POLL), peak
+            return process.wait(pause), peak
         except subprocess.TimeoutExpired:
             pass
         check_parent()
+        looked = time.perf_counter()
         held = held_bytes()
+        pause = max(POLL, 50 * (time.perf_counter() - looked))       # on a machine with thousands of processes a look takes long
         peak = max(peak, held)
         if time.monotonic() - begun > spec.deadline:
             raise Stopped("deadline", f"stopped after its deadline of {spec.deadline:g} s")

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from .records import NEUTRAL, SCHEMA_VERSION
+from .records import DECIDING, NEUTRAL, SCHEMA_VERSION, versions
 from .sweep import Job
 
 # %% ../nbs/43c_survey.ipynb #43c_survey-06
@@ -29,7 +29,8 @@ def look(
         return None, "there is no record.json"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return None, f"record.json cannot be read ({type(error).__name__}: {str(error)[:80]})"
-    if version != SCHEMA_VERSION or record.get("status") != "ok" or not record.get("id"):
+    texts = all(isinstance(record.get(name), str) for name in ("id", "started"))
+    if version != SCHEMA_VERSION or record.get("status") != "ok" or not texts:
         return None, f"record.json is not a record of schema {SCHEMA_VERSION}"
     for name, size in promised.items():
         try:
@@ -61,11 +62,11 @@ def shelf(
 def is_locked(path) -> bool:
     "Does a living process hold the lock? It is let go by the kernel when its owner dies."
     try:
-        handle = os.open(path, os.O_RDWR)
+        handle = os.open(path, os.O_RDONLY)
     except OSError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)      # shared: two surveys must not take each other for a run
     except OSError:
         return True
     finally:
@@ -85,7 +86,9 @@ def what_changed(record, request) -> str:
     "What is different since a run was made, as far as its record tells."
     pairs = {"notebook": ("notebook_sha256", "notebook"), "library": ("library_sha256", "library")}
     changed = [what for what, (then, now) in pairs.items() if record.get(then) != request[now]]
-    return " and the ".join(changed) or "data, the packages or the machine"
+    then, now = record.get("versions") or {}, versions()
+    changed += [f"package {name} ({then[name]}, now {now.get(name)})" for name in DECIDING if name in then and then[name] != now.get(name)]
+    return " and the ".join(changed) or "data or the machine"
 
 
 def _failure(home, job):
@@ -111,7 +114,7 @@ def _state(home, job, there, newest) -> State:
         return State(job, "failed", failure)
     old = newest.get(question(job.parameters))
     if old is not None:
-        return State(job, "stale", f"{old['id']} answered this with an earlier version of the {what_changed(old, job.request)}", old)
+        return State(job, "stale", f"{old['id']} answered this with another version of the {what_changed(old, job.request)}", old)
     return State(job, "new")
 
 

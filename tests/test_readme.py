@@ -41,5 +41,21 @@ def test_links_lead_somewhere(page):
     assert not missing, f"{page} links to {missing}"
 
 
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/batch.md"])
+def test_command_lines_exist(page):
+    "Every `augment-lib` line of a page: its command, its options."
+    import typer
+    from augment_lib.cli import app
+
+    commands = typer.main.get_command(app).commands
+    lines = re.findall(r"augment-lib ([a-z]+)([^\n`#]*)", (ROOT / page).read_text(encoding="utf-8"))
+    for name, rest in lines:
+        assert name in commands, f"{page}: augment-lib {name}"
+        known = {option for parameter in commands[name].params for option in [*parameter.opts, *parameter.secondary_opts]}
+        named = re.findall(r"(?<!\S)(--?[a-z][a-z-]*)", rest)
+        assert name == "data" or set(named) <= known, f"{page}: augment-lib {name} has no {sorted(set(named) - known)}"
+    assert lines or page == "CONTRIBUTING.md"
+
+
 def test_results_block_can_be_filled():
     assert TEXT.index("<!-- results:begin -->") < TEXT.index("<!-- results:end -->")
