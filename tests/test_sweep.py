@@ -453,10 +453,10 @@ def test_leftovers_are_no_runs(lab):
 
 def test_stale_is_the_same_question_and_the_newest_answer(lab):
     job, other = lab.plan("{seeds: 2}")
-    write_run(lab.runs, job, "2026-01-02T00:00:00+00:00", "30_toy-second", notebook_sha256="older")
-    write_run(lab.runs, job, "2026-01-01T00:00:00+00:00", "30_toy-first", library_sha256="older")
+    write_run(lab.runs, job, "2026-01-02T00:00:00+00:00", "30_toy-a-later", notebook_sha256="older")
+    write_run(lab.runs, job, "2026-01-01T00:00:00+00:00", "30_toy-b-earlier", library_sha256="older")
     state, unasked = survey([job, other], lab.runs)
-    assert (state.state, state.record["id"], unasked.state) == ("stale", "30_toy-second", "new")
+    assert (state.state, state.record["id"], unasked.state) == ("stale", "30_toy-a-later", "new")
     assert "another version of the notebook" in state.detail
     parameters = {**job.parameters, "n_jobs": 8, "device": "cuda"}
     write_run(lab.runs, job, "2026-01-03T00:00:00+00:00", "30_toy-third", parameters=parameters, versions={**versions(), "numpy": "1.0"})
