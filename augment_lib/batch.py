@@ -57,6 +57,8 @@ class Progress:
             self.line(f"[{self.done}/{self.total}] {job.id}: {seconds}{told}")
         elif event == "retried":
             self.line(f"        {job.id}: {known['status']}, tried again ({known['message']})")
+        elif event == "connected":
+            self.line(f"        {known['link']} shows the workers")
         elif event == "scheduler-lost":
             self.line("        the scheduler is gone; looking for it again. Finished runs are kept")
         if batch is not None:

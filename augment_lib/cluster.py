@@ -239,6 +239,7 @@ def run_jobs(
     try:
         while batch.waiting and not batch.stopping:
             with _connect(options, slots) as client:
+                batch.tell("connected", job=None, batch=batch, link=client.dashboard_link)
                 try:
                     _turn(client, batch)
                 except SchedulerLost:

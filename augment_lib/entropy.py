@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TREE_COLUMNS', 'FAISS_ROWS', 'FAISS_WIDTH', 'TIE', 'BLOCK_BYTES', 'entropy_bits', 'feature_matrix', 'scale_features',
-           'searcher', 'squared_distances', 'shares_of_places', 'rows_at_once', 'in_threads', 'neighbourhoods',
-           'distinct_rows', 'neighbour_counts', 'local_entropy', 'entropy_weights', 'EntropyWeighting',
+           'searcher', 'squared_distances', 'distinct_rows', 'shares_of_places', 'rows_at_once', 'in_threads',
+           'neighbourhoods', 'neighbour_counts', 'local_entropy', 'entropy_weights', 'EntropyWeighting',
            'entropy_terciles']
 
 # %% ../nbs/22_entropy.ipynb #22_entropy-04
@@ -93,6 +93,13 @@ def squared_distances(queries, points, candidates):      # (q, d), (g, d), (q, m
     return np.einsum("qmd,qmd->qm", gap, gap)
 
 # %% ../nbs/22_entropy.ipynb #22_entropy-16
+def distinct_rows(matrix):     # (n, d) float64
+    "(points (g, d), point of each row (n,), rows at each point (g,)); the order of the points does not depend on that of the rows."
+    bits = np.ascontiguousarray(matrix + 0.0).view(np.dtype((np.void, 8 * matrix.shape[1]))).ravel()     # + 0.0: -0.0 equals 0.0
+    _, first, group, size = np.unique(bits, return_index=True, return_inverse=True, return_counts=True)
+    return matrix[first], group, size
+
+# %% ../nbs/22_entropy.ipynb #22_entropy-19
 TIE = 1e-10   # squared distances that differ by less, relatively, are equal
 
 
@@ -103,16 +110,15 @@ def shares_of_places(
 ):
     "(share in [0, 1] with which the rows of each candidate count (q, m), squared distance of the border (q,); inf if places are left)."
     order = np.argsort(square, axis=1)
-    filled = np.cumsum(np.take_along_axis(size, order, axis=1), axis=1)
+    sorted_square, filled = np.take_along_axis(square, order, axis=1), np.cumsum(np.take_along_axis(size, order, axis=1), axis=1)
     last = (filled < need[:, None]).sum(axis=1)
-    sorted_square = np.take_along_axis(square, order, axis=1)
     border = np.where(last < square.shape[1], sorted_square[np.arange(len(need)), np.minimum(last, square.shape[1] - 1)], np.inf)
     inside = square < border[:, None] * (1 - TIE)
     on = ~inside & (square <= border[:, None] * (1 + TIE))
     left = need - (size * inside).sum(axis=1)
     return inside + on * (left / np.maximum((size * on).sum(axis=1), 1))[:, None], border
 
-# %% ../nbs/22_entropy.ipynb #22_entropy-19
+# %% ../nbs/22_entropy.ipynb #22_entropy-22
 BLOCK_BYTES = 2**26   # the differences of the blocks in work
 
 
@@ -143,7 +149,20 @@ def in_threads(
 
     return Parallel(n_jobs, require="sharedmem")(delayed(alone)(block) for block in blocks)
 
-# %% ../nbs/22_entropy.ipynb #22_entropy-22
+# %% ../nbs/22_entropy.ipynb #22_entropy-25
+def _look_around(points, size, queries, need, own, search, precision, m):
+    "(shares, candidates, is the answer certain?) of a block of queries."
+    column = search(queries, m)
+    square = squared_distances(queries, points, column)
+    reach = square.max(axis=1)
+    if own is not None:
+        square[column == own[:, None]] = np.inf
+    share, border = shares_of_places(square, size[column], need)
+    norm = np.sqrt(np.einsum("qd,qd->q", queries, queries)) + np.sqrt(reach)
+    error = 2 * precision * (points.shape[1] + 4) * norm**2
+    return share, column, (m == len(points)) | (border * (1 + TIE) + error < reach)
+
+# %% ../nbs/22_entropy.ipynb #22_entropy-28
 def neighbourhoods(
     points,              # (g, d) distinct, scaled rows
     size,                # (g,) rows at each point
@@ -163,7 +182,8 @@ def neighbourhoods(
         rows = chunk_rows or rows_at_once(len(todo), 8 * m * points.shape[1], n_jobs)
 
         def look(block):
-            return block, *_look_around(points, size, queries[block], n_neighbors - at_home[block], block if own else None, search, precision, m)
+            need, home = n_neighbors - at_home[block], block if own else None
+            return block, *_look_around(points, size, queries[block], need, home, search, precision, m)
 
         doubtful = []
         for block, share, column, sure in in_threads(look, np.split(todo, range(rows, len(todo), rows)), n_jobs):
@@ -174,48 +194,29 @@ def neighbourhoods(
     outside = sparse.csr_array((share[share > 0], (row[share > 0], column[share > 0])), shape=(len(queries), len(points)))
     return outside + sparse.diags_array(at_home / np.maximum(size - 1, 1)) if own else outside
 
-
-def _look_around(points, size, queries, need, own, search, precision, m):
-    "(shares, candidates, is the answer certain?) of a block of queries."
-    column = search(queries, m)
-    square = squared_distances(queries, points, column)
-    reach = square.max(axis=1)
-    if own is not None:
-        square[column == own[:, None]] = np.inf
-    share, border = shares_of_places(square, size[column], need)
-    norm = np.sqrt(np.einsum("qd,qd->q", queries, queries)) + np.sqrt(reach)
-    error = 2 * precision * (points.shape[1] + 4) * norm**2
-    return share, column, (m == len(points)) | (border * (1 + TIE) + error < reach)
-
-# %% ../nbs/22_entropy.ipynb #22_entropy-25
+# %% ../nbs/22_entropy.ipynb #22_entropy-31
 def _class_counts(X, y, n_neighbors, at, standardize, n_jobs, method, chunk_rows):
     "(counts (n, C) csr_array, labels (C,))."
     matrix = feature_matrix(X)
     codes, labels = encode_labels(plain_labels(y, len(matrix))[0])
-    k, n = check_number("n_neighbors", n_neighbors, low=1, integer=True), len(matrix)
+    n, k = len(matrix), check_number("n_neighbors", n_neighbors, low=1, integer=True)
     if k >= n:
         raise InputError(f"n_neighbors={k} needs at least {k + 1} rows, a row and {k} others; X has {n}. Use n_neighbors={n - 1} or fewer.")
     chunk_rows = None if chunk_rows is None else check_number("chunk_rows", chunk_rows, low=1, integer=True)
     matrix, at = scale_features(matrix, standardize, None if at is None else _same_width(feature_matrix(at), matrix))
     points, group, size = distinct_rows(matrix)
     if len(points) == 1:
-        raise InputError(f"all {n} rows of X are identical, so that no row is nearer than another; expected rows that differ. Check the columns.")
+        raise InputError(f"all {n} rows of X are identical, so that no row is nearer than another; "
+                         "expected rows that differ. Check the columns.")
     share = neighbourhoods(points, size, k, at, method, n_jobs, chunk_rows)
     one = sparse.csr_array((np.ones(n), codes, np.arange(n + 1)), shape=(n, len(labels)))
     member = sparse.csr_array((np.ones(n), (group, np.arange(n))), shape=(len(points), n))
-    counts = sparse.csr_array(share @ (member @ one))
+    counts = share @ (member @ one)
     if at is None:
-        counts = counts[group] - sparse.diags_array(share.diagonal()[group]) @ one       # the row itself is not its neighbour
+        counts = sparse.csr_array(counts)[group] - sparse.diags_array(share.diagonal()[group]) @ one       # the row itself is not its neighbour
     counts = sparse.csr_array(counts)
     counts.data = counts.data.round(10)
     return counts, labels
-
-
-def distinct_rows(matrix):     # (n, d) float64
-    "(points (g, d), point of each row (n,), rows at each point (g,)); the order of the points does not depend on that of the rows."
-    bits = np.ascontiguousarray(matrix + 0.0).view(np.dtype((np.void, 8 * matrix.shape[1]))).ravel()     # + 0.0: -0.0 equals 0.0
-    _, first, group, size = np.unique(bits, return_index=True, return_inverse=True, return_counts=True)
-    return matrix[first], group, size
 
 
 def _same_width(at, matrix):
@@ -224,7 +225,7 @@ def _same_width(at, matrix):
         raise InputError(f"at has {at.shape[1]} column(s), X has {matrix.shape[1]}; expected the same columns.")
     return at
 
-
+# %% ../nbs/22_entropy.ipynb #22_entropy-33
 def neighbour_counts(
     X,                  # (n, d) table of numbers
     y,                  # (n,) class labels of any kind
@@ -239,7 +240,7 @@ def neighbour_counts(
     counts, labels = _class_counts(X, y, n_neighbors, at, standardize, n_jobs, method, chunk_rows)
     return counts.toarray(), labels
 
-# %% ../nbs/22_entropy.ipynb #22_entropy-28
+# %% ../nbs/22_entropy.ipynb #22_entropy-36
 def local_entropy(
     X,                  # (n, d) table of numbers
     y,                  # (n,) class labels of any kind
@@ -255,7 +256,7 @@ def local_entropy(
     counts, labels = _class_counts(X, y, n_neighbors, at, standardize, n_jobs, method, chunk_rows)
     return entropy_bits(counts) / (np.log2(len(labels)) if normalize else 1.0)
 
-# %% ../nbs/22_entropy.ipynb #22_entropy-36
+# %% ../nbs/22_entropy.ipynb #22_entropy-44
 def entropy_weights(
     H,            # (n,) entropies, not negative
     gamma=2.5,    # exponent, >= 0; 0 gives ones
@@ -264,7 +265,8 @@ def entropy_weights(
     H, gamma = np.asarray(H, dtype=float), check_number("gamma", gamma, low=0)
     bad = ~(np.isfinite(H) & (H >= 0))
     if bad.any():
-        raise InputError(f"H holds {H[bad][0]:g} in place {bad.ravel().argmax()}; expected entropies, finite and not negative, as local_entropy gives them.")
+        raise InputError(f"H holds {H[bad][0]:g} in place {bad.ravel().argmax()}; expected entropies, "
+                         "finite and not negative, as local_entropy gives them.")
     if H.size and gamma * np.log1p(H.max()) > np.log(np.finfo(float).max):
         raise InputError(f"gamma={gamma:g} makes (1 + {H.max():g})^gamma larger than any float; use a smaller gamma, for example 2.5.")
     return (1 + H) ** gamma
@@ -281,7 +283,7 @@ class EntropyWeighting(BaseEstimator):
         w = entropy_weights(local_entropy(X, y, self.n_neighbors, self.standardize, n_jobs=self.n_jobs), self.gamma)
         return w / w.mean()
 
-# %% ../nbs/22_entropy.ipynb #22_entropy-39
+# %% ../nbs/22_entropy.ipynb #22_entropy-47
 def entropy_terciles(
     H,              # (n,) entropies that make the thirds
     at=None,        # (m,) entropies to place; None for H itself
@@ -290,9 +292,8 @@ def entropy_terciles(
     ordered, values = np.sort(np.asarray(H, dtype=float)), np.asarray(H if at is None else at, dtype=float)
     if not len(ordered) or not (np.isfinite(ordered).all() and np.isfinite(values).all()):
         raise InputError(f"entropy_terciles needs finite entropies; found {len(ordered)} in H, not all of them (or of `at`) finite.")
-    n = len(ordered)
+    n, edges = len(ordered), len(ordered) * np.arange(4) / 3
     low = np.minimum(np.searchsorted(ordered, values, side="left"), n - 1)
     high = np.maximum(np.searchsorted(ordered, values, side="right"), low + 1)
-    edges = n * np.arange(4) / 3
     overlap = np.minimum(high[:, None], edges[1:]) - np.maximum(low[:, None], edges[:-1])
     return np.maximum(overlap, 0) / (high - low)[:, None]

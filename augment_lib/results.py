@@ -205,7 +205,7 @@ def update_manifest(results, experiment, profile, records, files, figures):
     manifest["tables"][name] = {"runs": [record.id for record in records], "sha256": {path.name: sha256_of(path) for path in files}}
     for figure, (_, run) in figures.items():
         manifest["figures"][figure] = {"table": name, "run": run, "sha256": sha256_of(Path(results) / "figures" / figure)}
-    told = ("experiment", "profile", "started", "seconds", "verdict", "notebook_sha256", "library_sha256", "commit", "dirty", "machine")
+    told = ("experiment", "profile", "parameters", "seeds", "started", "seconds", "verdict", "notebook_sha256", "library_sha256", "data", "versions", "commit", "dirty", "machine")
     others = {run: what for run, what in manifest["runs"].items() if run not in gone}
     manifest["runs"] = others | {record.id: {field: getattr(record, field) for field in told} for record in records}
     orphans = [figure for figure, what in manifest["figures"].items() if what["run"] not in manifest["runs"]]

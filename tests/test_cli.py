@@ -169,6 +169,17 @@ def test_folder_that_cannot_be_written(lab, capsys):
     assert code == 2 and str(lab.runs) in heard and "Traceback" not in heard
 
 
+def test_results_that_cannot_be_written(lab, capsys):
+    lab.sweep_file("profiles:\n  small: {}\n")
+    assert call(lab, capsys, "sweep", "all")[0] == 0
+    (lab.folder / "results").write_text("a file in the way")
+    code, _, heard = call(lab, capsys, "results", "all")
+    assert code == 2 and "results" in heard and "Finished runs are kept" in heard
+    assert (lab.folder / "results").read_text() == "a file in the way" and len(list(lab.runs.glob("*/*/record.json"))) == 1
+    (lab.folder / "results").unlink()
+    assert call(lab, capsys, "results", "all")[0] == 0                             # mended: the same command goes on
+
+
 def wait_for(condition, seconds=60):
     end = time.monotonic() + seconds
     while time.monotonic() < end:

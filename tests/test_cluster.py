@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -17,6 +16,7 @@ from faults.storm import Cluster, events_of, family, kill, marked, words
 
 from augment_lib import cluster
 from augment_lib.child import RETRYABLE, Outcome
+from augment_lib.child import marked as child_marked
 from augment_lib.cluster import Batch, Options, Slot, check_options, execute, make_slots, run_jobs, slot_environment, to_spec, visible_gpus
 from augment_lib.core import InputError
 from augment_lib.sweep import Job, Limits
@@ -76,7 +76,7 @@ class KilledWorker(Exception):
 
 class FakeClient:
     "Answers every submission with the next status of a script: a status of an outcome, or an exception."
-    status = "running"
+    status, dashboard_link = "running", "http://127.0.0.1:0/status"
 
     def __init__(self, script=(), threads=1, gpus=0, hold=False):
         self.script, self.threads, self.gpus, self.hold, self.asked, self.most = iter(script), threads, gpus, hold, [], 0
@@ -300,14 +300,14 @@ class Sweep(threading.Thread):
 
 
 def test_two_sweeps_on_one_folder_at_once(outside, tmp_path):
-    home, jobs = tmp_path / "runs", toys(tmp_path, 4, seconds=1.0)
+    home, jobs = tmp_path / "runs", toys(tmp_path, 3, seconds=1.0)
     sweeps = [Sweep(jobs, home, outside.address), Sweep(jobs[::-1], home, outside.address)]
     for sweep in sweeps:
         sweep.start()
     statuses = [sweep.result(meanwhile=outside.mend) for sweep in sweeps]
     assert all(set(told) == {job.id for job in jobs} and set(told.values()) <= {"ok", "already"} for told in statuses)
-    assert sum(list(told.values()).count("ok") for told in statuses) == 4, "each one was executed by one of the two"
-    assert check(home, 4) == {job.id: 1 for job in jobs}
+    assert sum(list(told.values()).count("ok") for told in statuses) == 3, "each one was executed by one of the two"
+    assert check(home, 3) == {job.id: 1 for job in jobs}
     assert {json.loads(path.read_text())["gpu"] for path in home.glob("*/*/record.json")} == {"5"}, "what the worker sees, its notebooks see"
 
 
@@ -333,7 +333,7 @@ sys.path[:0] = json.loads(sys.argv[1])
 from test_cluster import toys
 from augment_lib.cluster import Options, run_jobs
 place = Path(sys.argv[2])
-run_jobs(toys(place, 3, seconds=float(sys.argv[4])), place / "runs", Options(scheduler=sys.argv[3] or None, workers=None if sys.argv[3] else 1))"""
+run_jobs(toys(place, 2, seconds=float(sys.argv[4])), place / "runs", Options(scheduler=sys.argv[3] or None, workers=None if sys.argv[3] else 1))"""
 
 
 def test_interrupted_sweep_goes_on(outside, tmp_path):
@@ -346,15 +346,15 @@ def test_interrupted_sweep_goes_on(outside, tmp_path):
     finally:
         helper.kill()
     assert helper.returncode != 0 and "KeyboardInterrupt" in said
-    assert events_of(home)[-1]["event"] == "sweep-ended" or any(event["event"] == "sweep-ended" for event in events_of(home))
-    told = Sweep(toys(tmp_path, 3, seconds=2.0), home, outside.address)
+    assert any(event["event"] == "sweep-ended" for event in events_of(home))
+    told = Sweep(toys(tmp_path, 2, seconds=2.0), home, outside.address)
     told.start()
     assert set(told.result(meanwhile=outside.mend).values()) <= {"ok", "already"}
-    assert set(check(home, 3).values()) == {1}, "what was under way was waited for, not repeated"
+    assert set(check(home, 2).values()) == {1}, "what was under way was waited for, not repeated"
 
 
 def test_scheduler_that_comes_back(outside, tmp_path):
-    home, jobs = tmp_path / "runs", toys(tmp_path, 3, seconds=2.0)
+    home, jobs = tmp_path / "runs", toys(tmp_path, 2, seconds=2.0)
     sweep = Sweep(jobs, home, outside.address, retries=3)
     sweep.start()
     assert wait_for(lambda: marked(home), 90), "nothing runs"
@@ -362,29 +362,27 @@ def test_scheduler_that_comes_back(outside, tmp_path):
     outside.scheduler.wait()
     told = sweep.result(meanwhile=outside.mend)
     assert set(told) == {job.id for job in jobs} and set(told.values()) <= {"ok", "already"}
-    check(home, 3)
+    check(home, 2)
 
 
 def test_one_gpu_is_used_by_one_run_at_a_time(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4")
-    home, seen, over = tmp_path / "runs", [], threading.Event()
-    jobs = [*toys(tmp_path, 2, seconds=0.5, gpu=True), *(job._replace(id=f"30_toy-{i + 2}", request={"id": f"30_toy-{i + 2}"}) for i, job in enumerate(toys(tmp_path, 1, seconds=0.5)))]
+    home, jobs, seen, over = tmp_path / "runs", toys(tmp_path, 2, seconds=0.5, gpu=True), [], threading.Event()
 
     def look():
         while not over.wait(0.2):
-            seen.append({process.environ()["AUGMENT_LIB_RUN"].rsplit("-", 1)[1] for process in marked(home) if process.is_running()})
+            seen.append({job.id for job in jobs if child_marked(home.resolve() / "30_toy" / job.id)})
 
     watcher = threading.Thread(target=look, daemon=True)
-    with ThreadPoolExecutor(1):
-        watcher.start()
-        outcomes = run_jobs(jobs, home, Options(workers=2))
+    watcher.start()
+    outcomes = run_jobs(jobs, home, Options(workers=2))
     over.set()
     watcher.join()
-    assert {outcome.status for outcome in outcomes.values()} == {"ok"} and len(outcomes) == 3
+    assert {outcome.status for outcome in outcomes.values()} == {"ok"} and len(outcomes) == 2
     records = {path.parent.name: json.loads(path.read_text()) for path in home.glob("*/*/record.json")}
-    assert records["30_toy-0"]["gpu"] == records["30_toy-1"]["gpu"] == "4" and records["30_toy-2"]["gpu"] in ("4", "")
+    assert records["30_toy-0"]["gpu"] == records["30_toy-1"]["gpu"] == "4"
     assert {record["threads"] for record in records.values()} == {"1"}
-    assert not any({"0", "1"} <= running for running in seen), "two at once on one GPU"
+    assert any(seen) and max(map(len, seen)) == 1, "two at once on one GPU"
     assert not marked(home)
     slot = Slot(0, None, 1, 10**9)
     assert slot_environment(slot)["CUDA_VISIBLE_DEVICES"] == "", "without a GPU of its own it sees none"

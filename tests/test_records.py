@@ -242,6 +242,7 @@ def test_committed_results_trace_back_to_records():
     assert not [name for name, digest in known.items() if hashlib.sha256(files[name].read_bytes()).hexdigest() != digest]
     lines = [Record.model_validate_json(line) for path in (folder / "records").glob("*.jsonl") for line in path.read_text().splitlines()]
     assert {record.id for record in lines} == set(manifest["runs"])
+    assert all({"parameters", "data", "machine", "notebook_sha256", "library_sha256"} <= set(told) for told in manifest["runs"].values())
     assert {told["run"] for told in manifest["figures"].values()} <= set(manifest["runs"])
 
 
