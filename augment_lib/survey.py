@@ -27,7 +27,7 @@ def look(
         parameters, version = dict(record["parameters"]), record["schema_version"]
     except FileNotFoundError:
         return None, "there is no record.json"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return None, f"record.json cannot be read ({type(error).__name__}: {str(error)[:80]})"
     texts = all(isinstance(record.get(name), str) for name in ("id", "started"))
     if version != SCHEMA_VERSION or record.get("status") != "ok" or not texts:
@@ -35,7 +35,7 @@ def look(
     for name, size in promised.items():
         try:
             found = os.stat(Path(folder) / name).st_size
-        except OSError:
+        except (OSError, ValueError):      # a name with a NUL is no name
             return None, f"{name} is missing"
         if found != size:
             return None, f"{name} has {found} bytes; its record says {size}"
@@ -86,7 +86,8 @@ def what_changed(record, request) -> str:
     "What is different since a run was made, as far as its record tells."
     pairs = {"notebook": ("notebook_sha256", "notebook"), "library": ("library_sha256", "library")}
     changed = [what for what, (then, now) in pairs.items() if record.get(then) != request[now]]
-    then, now = record.get("versions") or {}, versions()
+    then, now = record.get("versions"), versions()
+    then = then if isinstance(then, dict) else {}
     changed += [f"package {name} ({then[name]}, now {now.get(name)})" for name in DECIDING if name in then and then[name] != now.get(name)]
     return " and the ".join(changed) or "data or the machine"
 
@@ -97,7 +98,7 @@ def _failure(home, job):
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
         return f"{told['status']}: {told['message']} (its log: {path.parent / 'stdout.log'})"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

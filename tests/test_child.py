@@ -278,7 +278,7 @@ print(json.dumps([outcome._asdict(), files]))'''
 
 @pytest.mark.parametrize("code", ["open(run_dir + '/big', 'wb').write(b'x' * 10**7)", "while True: print('x' * 1000)"], ids=["file", "log"])
 def test_full_disk(tmp_path, code):
-    spec = toy(tmp_path, "toy", code, memory=500_000_000)
+    spec = toy(tmp_path, "toy", code, memory=3_000_000_000)
     Path(spec.home).mkdir()
     mount = f"mount -t tmpfs -o size=4m none {spec.home}"
     if not LINUX or not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True).returncode:
@@ -384,12 +384,12 @@ def test_only_the_marked_are_ended(tmp_path):
 
 
 def test_a_chain_that_forks_all_the_time_is_caught(tmp_path):
-    chain = "import os, time\nend = time.time() + 20\nwhile time.time() < end:\n    time.sleep(0.02)\n    if os.fork(): os._exit(0)"
+    chain = "import os, time\nend = time.time() + 20\nwhile time.time() < end:\n    time.sleep(0.1)\n    if os.fork(): os._exit(0)"
     process = subprocess.Popen([sys.executable, "-c", chain], env={**os.environ, MARKER: str(tmp_path)})
     process.wait(5)
-    assert marked(tmp_path)
+    assert wait_for(lambda: marked(tmp_path), 5)
     end_run(tmp_path)
-    assert wait_for(lambda: not marked(tmp_path), 0.1)
+    assert wait_for(lambda: not marked(tmp_path), 0.3)
 
 
 @pytest.mark.parametrize("log", ["Disk quota exceeded", "OSError: [Errno 28] No space left on device: 'a'"])

@@ -74,22 +74,18 @@ def test_any_json_is_no_record(tmp_path_factory, value):
     assert state_of(job_of(), home) == "damaged"
 
 
-def broken(reason, *value):
-    return pytest.param(*value, marks=pytest.mark.xfail(strict=True, raises=(TypeError, ValueError, RecursionError), reason=reason))
-
-
 @pytest.mark.parametrize("spoil", [
     lambda place: (place / "record.json").unlink() or (place / "record.json").mkdir(), lambda place: (place / "record.json").unlink() or (place / "record.json").symlink_to("nowhere"),
-    lambda place: (place / "table.csv").unlink() or (place / "table.csv").symlink_to("table.csv"), broken("survey.look: a RecursionError of json is not caught", lambda place: (place / "record.json").write_text("[" * 100_000)),
-    broken("survey.look: a NUL in a file name is a ValueError of os.stat", lambda place: (place / "record.json").write_text(
-        '{"artefacts": {"a\\u0000b": {"bytes": 1}}, "parameters": {}, "schema_version": 1, "id": "x", "started": "x", "status": "ok"}'))],
+    lambda place: (place / "table.csv").unlink() or (place / "table.csv").symlink_to("table.csv"), lambda place: (place / "record.json").write_text("[" * 100_000),
+    lambda place: (place / "record.json").write_text(
+        '{"artefacts": {"a\\u0000b": {"bytes": 1}}, "parameters": {}, "schema_version": 1, "id": "x", "started": "x", "status": "ok"}')],
     ids=["folder", "dangling", "circle", "deep", "nul"])
 def test_strange_files_are_damage(tmp_path, spoil):
     spoil(write_run(tmp_path, job_of()))
     assert state_of(job_of(), tmp_path) == "damaged"
 
 
-@pytest.mark.parametrize("notes", ["", '{"status": "exc', '{"status": 3}', "\x00", *(broken("survey._failure: notes that are no dict", text) for text in ("[]", "3", "null"))])
+@pytest.mark.parametrize("notes", ["", '{"status": "exc', '{"status": 3}', "\x00", "[]", "3", "null"])
 def test_strange_notes_of_a_failure(tmp_path, notes):
     place = tmp_path / "30_toy" / "failed" / job_of().id
     place.mkdir(parents=True)
@@ -97,7 +93,7 @@ def test_strange_notes_of_a_failure(tmp_path, notes):
     assert state_of(job_of(), tmp_path) in ("failed", "new")
 
 
-@pytest.mark.parametrize("versions", [None, {}, [], "x", {"numpy": 3}, *(broken("survey.what_changed: versions that are no dict", value) for value in (3, ["numpy"], "numpy"))])
+@pytest.mark.parametrize("versions", [None, {}, [], "x", {"numpy": 3}, 3, ["numpy"], "numpy"])
 def test_strange_versions_of_a_stale_run(tmp_path, versions):
     write_run(tmp_path, job_of(), record_of(job_of(), versions=versions, id="30_toy-old"), "30_toy-old")
     assert state_of(job_of(), tmp_path) == "stale"
