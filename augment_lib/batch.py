@@ -59,6 +59,8 @@ class Progress:
             self.line(f"        {job.id}: {known['status']}, tried again ({known['message']})")
         elif event == "connected":
             self.line(f"        {known['link']} shows the workers")
+        elif event == "no-workers":
+            self.line("        the scheduler has no workers now; the runs wait for one (`dask worker ADDRESS` starts one)")
         elif event == "scheduler-lost":
             self.line("        the scheduler is gone; looking for it again. Finished runs are kept")
         if batch is not None:

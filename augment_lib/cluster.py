@@ -175,9 +175,9 @@ class Batch:
 
 # %% ../nbs/43b_cluster.ipynb #43b_cluster-21
 def _window(client, options):
-    "How many tasks to have out: every slot busy, a few more where a cluster may grow."
+    "(how many tasks to have out, how many could run now): every slot busy, a few more where a cluster may grow."
     threads = sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
-    return threads if options.scheduler is None else max(2 * threads, 8)
+    return threads if options.scheduler is None else max(2 * threads, 8), threads
 
 
 def _submit(client, batch, job, gpus):
@@ -206,10 +206,13 @@ def _collect(batch, key):
 def _turn(client, batch):
     "Keep the window full until nothing is left, or until it is time to stop."
     gpus = any("GPU" in worker.get("resources", {}) for worker in client.scheduler_info(n_workers=-1)["workers"].values())
-    window, looked = _window(client, batch.options), time.monotonic()
+    (window, _), looked, alone = _window(client, batch.options), time.monotonic(), False
     while batch.out or (batch.waiting and not batch.stopping):
         if time.monotonic() - looked > 2:
-            window, looked = _window(client, batch.options), time.monotonic()
+            (window, slots), looked = _window(client, batch.options), time.monotonic()
+            if not slots and not alone:
+                batch.tell("no-workers", job=None, batch=batch)
+            alone = not slots
         while batch.waiting and not batch.stopping and len(batch.out) < window:
             _submit(client, batch, batch.waiting.popleft(), gpus)
         done = [key for key, (_, future, _) in batch.out.items() if future.done()]

@@ -187,6 +187,28 @@ def test_no_more_is_out_than_there_is_room_for(tmp_path, threads, options, windo
     assert len(batch.outcomes) == 70 and max(most) == window and not batch.waiting and not batch.out
 
 
+def test_a_scheduler_without_workers_is_told_once_each_time(tmp_path, monkeypatch):
+    client, events, clock = FakeClient(threads=0), [], iter(range(0, 9999, 3))
+    real, held = client.submit, []
+
+    def submit(*a, **k):
+        held.append(real(*a, **k))
+        held[-1].status = "pending"
+        return held[-1]
+
+    def tell(event, batch=None, **known):
+        events.append(event)
+        client.threads = 1 if events.count("waiting") in (4, 5) else 0
+        for future in held:
+            future.status = "finished" if events.count("waiting") > 8 else "pending"
+
+    client.submit = submit
+    monkeypatch.setattr(cluster.time, "monotonic", lambda: next(clock))
+    batch = Batch(toys(tmp_path, 1), tmp_path / "runs", Options(scheduler="tcp://x"), tell)
+    cluster._turn(client, batch)
+    assert events.count("no-workers") == 2 and len(batch.outcomes) == 1
+
+
 def test_a_gpu_is_asked_for_only_where_there_is_one(tmp_path):
     for gpus, wanted, resources in ((0, True, None), (1, True, {"GPU": 1}), (1, False, None)):
         client = FakeClient(threads=2, gpus=gpus)
