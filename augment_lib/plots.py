@@ -249,6 +249,7 @@ def seed_boxplot(
     order=None,         # methods from top to bottom; None for best median first
     reference=None,     # method whose median is a dashed line
     label="error", unit="", log=False, title="",
+    repeat="seed",      # what the markers are repetitions over
 ):
     "One row per method: a box over seeds and a marker per seed."
     _need_columns("long", long, ("method", "seed", "value"))
@@ -270,7 +271,7 @@ def seed_boxplot(
     ax.set(ylim=(len(order) - 0.5, -0.5), xlabel=_unit(label, unit), yticks=range(len(order)), yticklabels=order)
     if log:
         _log_axis(ax, by_seed[order].min(), by_seed[order].max())
-    seeds = _plural(min(map(len, values)), "seed", most=max(map(len, values)))
+    seeds = _plural(min(map(len, values)), repeat, most=max(map(len, values)))
     _title(ax, title, f"{seeds}; box: quartiles" + (f"; {_plural(lost, 'value')} lost" if lost else ""), room=12)
     return ax
 
