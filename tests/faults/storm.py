@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import augment_lib
 import nbformat
 import psutil
 
@@ -142,7 +144,8 @@ def storm(folder, n_runs=40, n_kills=10, n_sweep_kills=1, n_workers=3, seconds=2
     "Run it; a dict of what was seen."
     rng, folder = random.Random(seed), Path(folder).resolve()
     experiments, home = make_lab(folder, n_runs, seconds), folder / "runs"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "AUGMENT_LIB_RUNS": str(home)}
+    library = shutil.copytree(Path(augment_lib.__file__).parent, folder / "library" / "augment_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "AUGMENT_LIB_RUNS": str(home), "PYTHONPATH": str(library.parent)}      # who edits the library meanwhile makes no run stale
     cluster, watch = Cluster(n_workers, folder, environment), Watch(home)
     command = [sys.executable, "-m", "augment_lib.cli", "sweep", "30_storm", "--folder", str(experiments), "--scheduler", cluster.address, "--keep-going", "--retries", "50",
                "--out", str(folder / "out"), "--results", str(folder / "results"), "--stale", "keep"]
