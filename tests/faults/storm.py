@@ -44,6 +44,15 @@ def make_lab(folder, n_runs, seconds):
     return experiments
 
 
+def copy_library(place):
+    "The package and its registry of data sets, away from the hands of who edits them."
+    package = Path(augment_lib.__file__).parent
+    shutil.copytree(package, place / "augment_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    if (package.parent / "data").is_dir():
+        shutil.copytree(package.parent / "data", place / "data")
+    return place
+
+
 class Cluster:
     "A scheduler and workers in processes of their own, each started again when it is gone."
 
@@ -144,8 +153,8 @@ def storm(folder, n_runs=40, n_kills=10, n_sweep_kills=1, n_workers=3, seconds=2
     "Run it; a dict of what was seen."
     rng, folder = random.Random(seed), Path(folder).resolve()
     experiments, home = make_lab(folder, n_runs, seconds), folder / "runs"
-    library = shutil.copytree(Path(augment_lib.__file__).parent, folder / "library" / "augment_lib", ignore=shutil.ignore_patterns("__pycache__"))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "AUGMENT_LIB_RUNS": str(home), "PYTHONPATH": str(library.parent)}      # who edits the library meanwhile makes no run stale
+    library = copy_library(folder / "library")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "AUGMENT_LIB_RUNS": str(home), "PYTHONPATH": str(library)}      # who edits the library meanwhile makes no run stale
     cluster, watch = Cluster(n_workers, folder, environment), Watch(home)
     command = [sys.executable, "-m", "augment_lib.cli", "sweep", "30_storm", "--folder", str(experiments), "--scheduler", cluster.address, "--keep-going", "--retries", "50",
                "--out", str(folder / "out"), "--results", str(folder / "results"), "--stale", "keep"]
@@ -165,7 +174,7 @@ def storm(folder, n_runs=40, n_kills=10, n_sweep_kills=1, n_workers=3, seconds=2
             if sweep is None or sweep.poll() is not None:
                 if sweep is not None and sweep.returncode == 0:
                     break
-                sweep, starts = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment), starts + 1
+                sweep, starts = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, cwd=folder), starts + 1
             share = len(watch.seen) / n_runs
             if marks and share >= marks[0]:
                 found = victims(deck[0], cluster, home)
