@@ -251,7 +251,7 @@ def main(argv=None) -> int:
         code = 130
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        told, code = f"error: {where}{error.strerror or error}. Finished runs are kept; mend the folder and give the same command again.", 2
+        told, code = f"error: {where}{str(error.strerror or error).rstrip('.')}. Finished runs are kept; mend the folder and give the same command again.", 2
     except Exception as error:
         if not hasattr(error, "exit_code"):        # a bug: show it whole
             raise
