@@ -8,10 +8,12 @@ from importlib.metadata import PackageNotFoundError, version as _version
 
 _PUBLIC = {
     "DAVID": "david",
+    "LEOCVAE": "leo_cvae",
     "TableEncoder": "table",
     "SmoothedBootstrap": "bootstrap",
     "density_weights": "weighting",
     "target_density": "weighting",
+    "local_entropy": "entropy",
     "load_dataset": "data",
 }
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Reweight', 'ChooseByCV', 'Prepared', 'prepare_one', 'prepare', 'default_report', 'rarity_of', 'Judge', 'score',
-           'choose', 'prepare_chosen', 'Unit', 'run_unit', 'identity', 'code_identity', 'unit_file', 'make_units',
-           'run_and_keep', 'compare']
+           'choose', 'prepare_chosen', 'Unit', 'run_unit', 'identity', 'code_identity', 'unit_file', 'check_names',
+           'make_units', 'run_and_keep', 'compare']
 
 # %% ../nbs/41_compare.ipynb #41_compare-03
 import hashlib
@@ -69,6 +69,7 @@ def _numbers(diagnostics):
 
 def prepare_one(
     method, X, y, seed,   # a method and the training rows it may touch
+    dtype=float,          # of the returned target; None: as it came
 ) -> Prepared:
     "Apply a method to training rows; a failure becomes the field `error`."
     start = time.perf_counter()
@@ -85,12 +86,13 @@ def prepare_one(
     except Exception as error:
         return Prepared(error=_describe(error))
     told = {"method_seconds": time.perf_counter() - start, "n_out": len(y), "n_warnings": len(caught)}
-    return Prepared(X, np.asarray(y, dtype=float), weight, {**diagnostics, **told})
+    return Prepared(X, np.asarray(y, dtype=dtype), weight, {**diagnostics, **told})
 
 # %% ../nbs/41_compare.ipynb #41_compare-09
 def prepare(
     method, X, y,
     jobs: list,   # (training positions, seed) of each part
+    dtype=float,  # of the returned targets; None: as they came
 ) -> list:        # one Prepared each
     "Apply a method to several parts of one table, as one bank where it can."
     if hasattr(method, "fit_resample_many"):
@@ -104,11 +106,11 @@ def prepare(
             told = {"method_seconds": (time.perf_counter() - start) / len(jobs), "n_warnings": len(caught), "bank_size": len(jobs)}
             notes = getattr(bank, "diagnostics_", {})
             notes = notes if isinstance(notes, list) else [notes] * len(jobs)
-            return [Prepared(X_new, np.asarray(y_new, dtype=float), None, {**_numbers(note), **told, "n_out": len(y_new)})
+            return [Prepared(X_new, np.asarray(y_new, dtype=dtype), None, {**_numbers(note), **told, "n_out": len(y_new)})
                     for (X_new, y_new), note in zip(parts, notes, strict=True)]
         except Exception as error:
             warnings.warn(f"the bank failed ({_describe(error)}); its parts are trained one by one.", stacklevel=2)
-    return [prepare_one(method, X.iloc[rows], y[rows], seed) for rows, seed in jobs]
+    return [prepare_one(method, X.iloc[rows], y[rows], seed, dtype) for rows, seed in jobs]
 
 # %% ../nbs/41_compare.ipynb #41_compare-14
 def default_report(y_true, y_pred, *, weights, rarity):
@@ -196,6 +198,15 @@ class Unit(NamedTuple):
     splits: list
     metrics: object
     expected: tuple      # metric names, for the rows of failures
+
+    def run(self):
+        "Compute its rows."
+        return run_unit(self)
+
+    @property
+    def named(self):
+        "What the rows depend on."
+        return self
 
 
 def run_unit(unit) -> pd.DataFrame:
@@ -286,7 +297,7 @@ def code_identity() -> str:
 
 def unit_file(unit) -> str:
     "The checkpoint file's name: readable words, then the hash of all that determines the unit."
-    key = hashlib.sha256((identity(list(unit)) + code_identity()).encode()).hexdigest()[:24]
+    key = hashlib.sha256((identity(list(unit.named)) + code_identity()).encode()).hexdigest()[:24]
     words = "".join(c if c.isalnum() else "-" for c in f"{unit.dataset}--{unit.name}")[:80]
     return f"{words}--{key}.parquet"
 
@@ -305,7 +316,7 @@ def _read_dataset(item):
     return str(name), str(family or name), frame, check_target(y)
 
 
-def _check_names(argument, names):
+def check_names(argument, names):
     repeated = {name for name in names if list(names).count(name) > 1}
     if repeated or not names:
         raise InputError(f"{argument} has {'no entries' if not names else f'repeated names {sorted(repeated)}'}; expected distinct names.")
@@ -315,7 +326,7 @@ def make_units(datasets, methods, models, regime, metrics, seeds, bank_seeds=10)
     "One unit per data set, method and seed; per group of seeds where a method trains banks."
     tables, seeds = [_read_dataset(item) for item in datasets], [int(seed) for seed in seeds]
     for argument, names in (("datasets", [t[0] for t in tables]), ("methods", list(methods)), ("models", list(models)), ("seeds", seeds)):
-        _check_names(argument, names)
+        check_names(argument, names)
     if "-" in models:
         raise InputError("models has the name '-', which marks diagnostics; choose another.")
     for name, method in methods.items():
@@ -337,12 +348,22 @@ def make_units(datasets, methods, models, regime, metrics, seeds, bank_seeds=10)
     return units
 
 # %% ../nbs/41_compare.ipynb #41_compare-33
+def _units(datasets, methods, models, regime, metrics, seeds, bank_seeds, selection, folder):
+    "The pieces of work, for numbers or for classes."
+    if getattr(regime, "task", "regression") == "classification":
+        from augment_lib.compare_classes import make_class_units           # it builds on this module
+        return make_class_units(datasets, methods, models, regime, metrics, seeds, bank_seeds, selection, folder)
+    if selection is not None:
+        raise InputError("selection is for class labels; put a selector into the models' pipelines instead.")
+    return make_units(datasets, methods, models, regime, metrics, seeds, bank_seeds)
+
+
 def run_and_keep(unit, folder):
     "The rows of a unit: read from the checkpoint if they are there, else computed and kept."
     path = None if folder is None else Path(folder) / unit_file(unit)
     if path is not None and path.exists():
         return pd.read_parquet(path)
-    table = run_unit(unit)
+    table = unit.run()
     if path is not None:
         buffer = io.BytesIO()
         table.to_parquet(buffer, index=False)
@@ -366,17 +387,18 @@ def compare(
     methods: dict,      # name -> None, a sampler, Reweight or ChooseByCV
     models: dict,       # name -> estimator, or a function of a seed that makes one
     *,
-    regime,             # RegimeA, RegimeB or RegimeC
+    regime,             # RegimeA, RegimeB, RegimeC, or StratifiedFolds for class labels
     metrics=None,       # f(y_true, y_pred, *, weights, rarity) -> dict; None for the library's report
     seeds=range(10),    # declared repetitions
     n_jobs=1,           # processes of one thread each; -1 for one per core
     checkpoint=None,    # folder of finished units
     bank_seeds=10,      # seeds per bank, for methods with fit_resample_many
+    selection=None,     # classes: a transformer that keeps columns, fitted inside each fold
     verbose=False,      # a progress bar?
 ) -> pd.DataFrame:      # one row per measured number
     "Resample training rows, train models, judge on untouched rows; one long table."
     check_number("n_jobs", n_jobs, low=-1, integer=True), check_number("bank_seeds", bank_seeds, low=1, integer=True)
-    units, done = make_units(datasets, methods, models, regime, metrics, seeds, bank_seeds), {}
+    units, done = _units(datasets, methods, models, regime, metrics, seeds, bank_seeds, selection, checkpoint), {}
     try:
         for i, table in tqdm(_results(units, checkpoint, n_jobs), total=len(units), disable=not verbose):
             done[i] = table

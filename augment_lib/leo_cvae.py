@@ -10,8 +10,9 @@ import warnings
 
 import numpy as np
 
+from .autoencoder import epochs_for
 from .class_sampler import ClassSampler
-from .conditional import ConditionalELBO, epochs_within
+from .conditional import ConditionalELBO
 from .conditional_sampler import ConditionalMixin, check_settings
 from .core import InputError, check_number, check_option
 from .entropy import entropy_weights, local_entropy
@@ -19,7 +20,7 @@ from .nets import VAENet
 from .weighting import resolve_weighting
 
 # %% ../nbs/31_leo_cvae.ipynb #31_leo_cvae-06
-DEFAULTS = dict(gamma=2.5, beta=0.1, kl_floor=0.0, n_neighbors=15, standardize=True, law="smoothed_bootstrap", bandwidth=0.3, transport=False, hidden_dims=(64, 32), latent_dim=16,
+DEFAULTS = dict(gamma=2.5, beta=0.1, kl_floor=0.0, n_neighbors=15, standardize=True, law="smoothed_bootstrap", bandwidth=0.3, transport=True, hidden_dims=(64, 32), latent_dim=16,
                 activation="leaky_relu", dropout=0.0, n_epochs=None, batch_size=64, learning_rate=2e-3, optimizer="adam", weight_decay=1e-5, clip_norm=1.0, categories="softmax",
                 variational=True, validation_fraction=0.0, patience=25, min_delta=1e-4, keep="best", inner=False, shrink=True)
 PAPER = dict(gamma=2.5, beta=4.0, kl_floor=0.1, n_neighbors=15, standardize=False, law="posterior", bandwidth=0.3, transport=False, hidden_dims=(64, 32), latent_dim=16,
@@ -115,7 +116,7 @@ def _plan(self, table, settings, n_rows):
     def make_net(K):
         return VAENet(K, layout.width, tuple(settings["hidden_dims"]), settings["latent_dim"], n_conditions=table.n_classes, **options)
 
-    return make_net, objective, coefficients, settings["n_epochs"] or epochs_within(n_rows, settings["batch_size"])
+    return make_net, objective, coefficients, settings["n_epochs"] or epochs_for(n_rows, settings["batch_size"], least=10)
 
 # %% ../nbs/31_leo_cvae.ipynb #31_leo_cvae-15
 def _entropy(self, table):

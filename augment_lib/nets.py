@@ -8,6 +8,7 @@ __all__ = ['ACTIVATIONS', 'BankLinear', 'BankDropout', 'BankBatchNorm', 'set_noi
 
 # %% ../nbs/10_nets.ipynb #10_nets-03
 import math
+from functools import partial
 
 import torch
 from torch import nn
@@ -86,7 +87,8 @@ def set_noise(net, generators=None, row_mask=None):
             module.row_mask = row_mask
 
 # %% ../nbs/10_nets.ipynb #10_nets-12
-ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "gelu": nn.GELU, "silu": nn.SiLU, "sigmoid": nn.Sigmoid}
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "gelu": nn.GELU, "silu": nn.SiLU, "sigmoid": nn.Sigmoid,
+               "leaky_relu": partial(nn.LeakyReLU, 0.2)}                    # 0.2: the slope of LEO-CVAE's code
 
 
 class BankMLP(nn.Module):

@@ -277,6 +277,8 @@ def encode_argument(value, name="argument"):
         return {"class": f"{type(value).__module__}:{type(value).__name__}", "params": params}
     if isinstance(value, (np.random.RandomState, np.random.Generator)):
         return None                                     # the stream's own state is stored beside
+    if isinstance(value, dict) and (not all(isinstance(key, str) for key in value) or set(value) in ({"pairs"}, {"class", "params"})):
+        return {"pairs": [[encode_argument(key, name), encode_argument(item, f"{name}[{key!r}]")] for key, item in value.items()]}     # JSON has text keys only
     return to_json(value, name)
 
 
@@ -287,6 +289,8 @@ def decode_argument(value):
         if not module.startswith("augment_lib."):
             raise ModelFileError(f"config.json names the class {value['class']!r}; only classes of augment_lib are loaded.")
         return getattr(importlib.import_module(module), name)(**{key: decode_argument(item) for key, item in value["params"].items()})
+    if isinstance(value, dict) and set(value) == {"pairs"}:
+        return {decode_argument(key): decode_argument(item) for key, item in value["pairs"]}
     if isinstance(value, dict):
         return {key: decode_argument(item) for key, item in value.items()}
     return tuple(map(decode_argument, value)) if isinstance(value, list) else value      # JSON has no tuples

@@ -34,6 +34,8 @@ class TrainConfig:
     delta: float | None = None             # stop when term `monitor` per column falls below
     monitor: str = "x"                     # the term that delta looks at
     patience: int | None = None            # epochs without a better validation loss before stopping
+    min_delta: float = 0.0                 # by how much the loss must fall to count as better
+    keep: str = "best"                     # best | last: which weights come back when patience has an end
     precision: str = "float32"             # float32 | float64 | bfloat16 (autocast)
     device: str = "auto"                   # auto | cpu | cuda
     verbose: bool = False                  # progress bar on anything over two seconds
@@ -46,6 +48,8 @@ class TrainConfig:
         for name in ("learning_rate", "weight_decay"):
             check_number(name, getattr(self, name), low=0)
         check_option("optimizer", self.optimizer, ("adam", "adamw"))
+        check_number("min_delta", self.min_delta, low=0)
+        check_option("keep", self.keep, ("best", "last"))
         check_option("reduction", self.reduction, ("mean", "sum"))
         check_option("precision", self.precision, ("float32", "float64", "bfloat16"))
 

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['CURES', 'KINDS', 'CellTypeError', 'check_shape', 'plain_names', 'refuse_kind', 'check_finite', 'plain_objects',
-           'plain_column', 'into_range', 'restore_column', 'Container', 'Layout', 'make_layout', 'fit_scale',
-           'find_levels', 'level_codes', 'pick_levels', 'TableEncoder', 'dtype_to_dict', 'dtype_from_dict',
-           'row_scaling', 'levels_present']
+           'plain_column', 'into_range', 'restore_column', 'is_plain_number', 'number_cells', 'Container', 'Layout',
+           'make_layout', 'fit_scale', 'find_levels', 'level_codes', 'pick_levels', 'TableEncoder', 'dtype_to_dict',
+           'dtype_from_dict', 'row_scaling', 'levels_present']
 
 # %% ../nbs/01_table.ipynb #01_table-04
 import math
@@ -42,13 +42,13 @@ def plain_names(columns: pd.Index) -> list[str]:       # the caller's column lab
     if columns.has_duplicates:
         twice = list(columns[columns.duplicated()].unique())
         raise InputError(f"column names {twice} occur more than once; every column needs a name of its own. Rename them through X.columns.")
-    names = []
+    names = {}                    # a dict keeps the order and finds a name at once
     for column in columns:
         name = str(column)
         while name in names:      # 1 and "1" are two columns
             name += "_"
-        names.append(name)
-    return names
+        names[name] = None
+    return list(names)
 
 # %% ../nbs/01_table.ipynb #01_table-10
 CURES = {
@@ -143,6 +143,19 @@ def restore_column(column: pd.Series, dtype) -> pd.Series:       # plain cells, 
     return column.astype(target).astype(dtype)
 
 # %% ../nbs/01_table.ipynb #01_table-22
+def is_plain_number(dtype) -> bool:       # NumPy or pandas dtype
+    "Is it a NumPy number of at most 8 bytes, so that whole blocks of columns can be handled at once?"
+    return isinstance(dtype, np.dtype) and dtype.kind in "iuf" and dtype.itemsize <= 8
+
+
+def number_cells(frame: pd.DataFrame, names: list) -> dict:       # plain frame, some of its numeric columns
+    "{column: its cells (n,)}, taken block by block: one look-up per dtype instead of one per column."
+    kinds, groups = dict(zip(frame.columns, frame.dtypes)), {}
+    for name in names:
+        groups.setdefault(kinds[name], []).append(name)
+    return {name: cells for group in groups.values() for name, cells in zip(group, frame[group].to_numpy().T)}
+
+
 class Container:
     "What kind of table the caller has: array, data frame or sparse matrix, its names and dtypes."
 
@@ -165,11 +178,13 @@ class Container:
         check_shape(X)
         if isinstance(X, pd.DataFrame):
             X = self._same_columns(X)
+            if all(is_plain_number(dtype) for dtype in X.dtypes) and np.isfinite(X.to_numpy()).all():
+                return X.copy().set_axis(self.names, axis=1)
         else:
             X = X.toarray() if sparse.issparse(X) else np.asarray(X)
             if X.shape[1] != len(self.names):
                 raise InputError(f"X has {X.shape[1]} features, but {len(self.names)} features are expected. Pass the fitted columns.")
-            if X.dtype.kind in "iuf" and X.dtype.itemsize <= 8 and np.isfinite(X).all():     # the common case at full speed
+            if is_plain_number(X.dtype) and np.isfinite(X).all():                            # the common case at full speed
                 return pd.DataFrame(X, columns=self.names)
             X = pd.DataFrame(X, columns=self.names)
         columns = [plain_column(name, X.iloc[:, i]) for i, name in enumerate(self.names)]
@@ -185,6 +200,10 @@ class Container:
 
     def restore(self, frame, index=None):      # (m, d) plain frame; index for a data frame's rows
         "The rows of a plain frame in the caller's container and dtypes."
+        same = [dtype == wanted for dtype, wanted in zip(frame[self.names].dtypes, self.dtypes if self.kind == "frame" else self.dtypes * len(self.names))]
+        plain = all(same) and all(is_plain_number(dtype) for dtype in self.dtypes)              # nothing to restore but names
+        if self.kind == "frame" and plain:
+            return frame[self.names].set_axis(self.columns, axis=1) if index is None else frame[self.names].set_axis(self.columns, axis=1).set_axis(index)
         if self.kind == "frame":
             columns = [restore_column(frame[name], dtype) for name, dtype in zip(self.names, self.dtypes)]
             frame = pd.concat(columns, axis=1, keys=range(len(columns))).set_axis(self.columns, axis=1)
@@ -192,7 +211,8 @@ class Container:
         dtype = self.dtypes[0]
         if dtype.kind in "OUS":
             return frame[self.names].astype(object).to_numpy().astype(dtype)
-        cells = np.column_stack([restore_column(frame[name], dtype).to_numpy() for name in self.names])
+        columns = [] if plain else [restore_column(frame[name], dtype).to_numpy() for name in self.names]
+        cells = np.ascontiguousarray(frame[self.names].to_numpy()) if plain else np.column_stack(columns)
         return cells if self.kind == "array" else getattr(sparse, self.kind)(cells)
 
 # %% ../nbs/01_table.ipynb #01_table-27
@@ -272,19 +292,20 @@ class TableEncoder:
         check_number("max_levels", self.max_levels, low=1, integer=True)
         self.container_ = Container.of(X)
         frame = self.container_.to_frame(X)
-        self.columns_, self.dtypes_ = list(frame.columns), {c: str(frame[c].dtype) for c in frame}
-        self.numeric_ = [c for c in frame if frame[c].dtype.kind in "iuf"]
-        self.categorical_ = [c for c in frame if c not in set(self.numeric_)]
+        self.columns_, self.dtypes_ = list(frame.columns), {c: str(dtype) for c, dtype in frame.dtypes.items()}
+        self.numeric_ = [c for c, dtype in frame.dtypes.items() if dtype.kind in "iuf"]
+        self.categorical_ = [c for c, dtype in frame.dtypes.items() if dtype.kind not in "iuf"]
         self.levels_ = {c: find_levels(c, frame[c], self.max_levels) for c in self.categorical_}
         self.ranges_ = self.ranges_of(frame)
         self._check_ranges()
-        self.scales_ = {c: fit_scale(frame[c].to_numpy(np.float64), self.scaling) for c in self.numeric_}
+        self.scales_ = {c: fit_scale(cells.astype(np.float64), self.scaling) for c, cells in number_cells(frame, self.numeric_).items()}
         self.layout_ = make_layout(len(self.numeric_), [len(levels) for levels in self.levels_.values()])
         return self
 
     def ranges_of(self, X) -> dict:         # a plain frame, for example some rows of a fitted one
         "{column: (lowest, highest)}, exact Python numbers: pass it to `inverse_transform` for a job that saw only these rows."
-        return {c: (X[c].min().item(), X[c].max().item()) for c in self.numeric_}
+        cells = number_cells(X, self.numeric_)
+        return {c: (cells[c].min().item(), cells[c].max().item()) for c in self.numeric_}
 
     def _check_ranges(self):
         "Warn of whole numbers that float32 cannot hold; refuse bounds that make no sense."
@@ -311,10 +332,12 @@ def _transform(self, X) -> np.ndarray:      # (m, d) table with the fitted colum
     "The matrix (m, width), float32: scaled numbers, then one-hot blocks."
     frame = self.container_.to_frame(X)
     matrix = np.zeros((len(frame), self.layout_.width), dtype=np.float32)
-    for i, c in enumerate(self.numeric_):
-        if frame[c].dtype.kind not in "iuf":
+    for c, kind in zip(self.numeric_, frame[self.numeric_].dtypes):
+        if kind.kind not in "iuf":
             raise InputError(f"column {c!r} was numeric when fitted and now holds {frame[c].iloc[0]!r}. Convert with pandas.to_numeric.")
-        matrix[:, i] = (frame[c].to_numpy(np.float64) - self.scales_[c][0]) / self.scales_[c][1]
+    cells = number_cells(frame, self.numeric_)
+    for i, c in enumerate(self.numeric_):
+        matrix[:, i] = (cells[c].astype(np.float64) - self.scales_[c][0]) / self.scales_[c][1]
     for c, (start, _) in zip(self.categorical_, self.layout_.blocks):
         matrix[np.arange(len(frame)), start + level_codes(c, frame[c], self.levels_[c])] = 1
     return matrix
@@ -341,7 +364,7 @@ def _inverse_transform(
         levels[:] = self.levels_[c]
         picked = levels[pick_levels(M[:, start:stop], None if allowed is None else allowed[i], rng)]
         cells[c] = picked.astype(bool) if self.dtypes_[c] == "bool" else picked
-    frame = pd.DataFrame({c: pd.Series(cells[c], dtype=cells[c].dtype) for c in self.columns_})
+    frame = pd.DataFrame({c: cells[c] if is_plain_number(cells[c].dtype) else pd.Series(cells[c], dtype=cells[c].dtype) for c in self.columns_})
     return self.container_.restore(frame) if self.container_.kind == "frame" else frame
 
 

@@ -156,10 +156,11 @@ def _end_epoch(bank, k, coefficients, validation):
     elif config.delta is not None and row[config.monitor] / bank.X.shape[1] < config.delta:
         stream.stopped = "delta"
     elif "validation" in row and config.patience is not None:
-        better = row["validation"] < stream.best
+        better = row["validation"] < stream.best - config.min_delta
         stream.since_best = 0 if better else stream.since_best + 1
         if better:
-            stream.best, stream.snapshot = row["validation"], _state_of(bank, k)
+            stream.best = row["validation"]
+            stream.snapshot = _state_of(bank, k) if config.keep == "best" else None
         if stream.since_best >= config.patience:
             stream.stopped = "patience"
     if stream.stopped is None and stream.epoch >= config.n_epochs:

@@ -27,7 +27,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks as sklearn_checks
 
-from augment_lib.conditional import ConditionalTable, hold_out, stopping_epoch
+from augment_lib.conditional import ConditionalTable, hold_out
 from augment_lib.core import InputError, ModelFileError
 from augment_lib.entropy import EntropyWeighting
 from augment_lib.latent import PosteriorDraw
@@ -368,6 +368,16 @@ def test_the_papers_preset_counts_and_seeds_on_the_inner_split():
     assert (explicit == 1).sum() == 100                                                                          # a total that is asked for is given
     ours = leo(validation_fraction=0.2).fit_resample(X, y)[1]
     assert (ours == 1).sum() == 160
+
+
+def stopping_epoch(losses, patience, min_delta):
+    "Number of epochs after which a patient observer has stopped."
+    best, since = np.inf, 0
+    for epoch, loss in enumerate(losses, start=1):
+        best, since = (loss, 0) if loss < best - min_delta else (best, since + 1)
+        if since >= patience:
+            return epoch
+    return len(losses)
 
 
 def test_the_papers_preset_keeps_the_last_epoch_and_stops_where_the_code_stops():
