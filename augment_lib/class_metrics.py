@@ -30,6 +30,10 @@ def check_scores(y_true, proba, classes):
         raise InputError(f"proba has shape {proba.shape}; expected ({len(y_true)}, {len(classes)}): a row per label, a column per class.")
     if not np.isfinite(proba).all():
         raise InputError(f"proba has {int((~np.isfinite(proba)).sum())} value(s) that are not finite; the classifier has diverged.")
+    if proba.min(initial=0) < 0 or np.abs(proba.sum(axis=1) - 1).max(initial=0) > 1e-3:
+        raise InputError(f"proba has values below 0, or rows that do not sum to 1 (smallest value {proba.min():.3g}); expected probabilities, not scores.")
+    if (classes[:-1] >= classes[1:]).any():
+        raise InputError(f"classes is {classes.tolist()[:10]}; expected distinct labels, sorted, with the columns of proba in the same order.")
     unknown = sorted(set(y_true.tolist()) - set(classes.tolist()))
     if unknown:
         raise InputError(f"y_true names the class {unknown[0]!r}; classes has {classes.tolist()[:10]}.")
@@ -86,6 +90,10 @@ def class_report(
         raise InputError(f"y_true has one class only ({y_true[0]!r}); expected rows of at least two.")
     positive = rarest(y_true) if positive is None else positive
     labels = classes[proba.argmax(axis=1)] if labels is None else np.asarray(labels)
+    if positive not in classes:
+        raise InputError(f"positive={positive!r} is not a class; expected one of {classes.tolist()[:10]}.")
+    if labels.shape != y_true.shape:
+        raise InputError(f"labels has {len(labels)} entries; expected {len(y_true)}, one per row.")
     report = ranking_report(y_true, proba, classes, positive) | label_report(y_true, labels, classes, positive) | probability_report(y_true, proba, classes)
     for suffix, given in (("_recalibrated", recalibrated), ("_platt", platt)):
         if given is not None:
@@ -117,6 +125,8 @@ def platt_scaled(
     "Cross-fitted logistic recalibration: each fold is mended by what the others teach."
     y_true, proba, classes = check_scores(y_true, proba, classes)
     logs, folds = np.log(np.clip(proba, 1e-6, 1)), np.asarray(folds)
+    if len(folds) != len(y_true):
+        raise InputError(f"folds has {len(folds)} entries; expected {len(y_true)}, one per row.")
     features = logs[:, 1:] - logs[:, :1] if len(classes) == 2 else logs
     mended = np.array(proba)
     for fold in np.unique(folds):

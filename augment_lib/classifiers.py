@@ -64,14 +64,15 @@ class Part(NamedTuple):
     y_test: object = None            # (m,) labels, for stop="test" alone
 
 
-def _stack(tables):
-    "(one float32 matrix of all rows, position of each table's first row); narrower tables are padded with zeros."
-    width = max(table.shape[1] for table in tables)
-    starts = np.cumsum([0, *map(len, tables)])
-    stacked = np.zeros((starts[-1], width), np.float32)
-    for start, table in zip(starts, tables):
-        stacked[start:start + len(table), :table.shape[1]] = table
-    return stacked, starts
+def _checked(part):
+    "The labels of a part, as an array, or an error that says what does not fit."
+    y = np.asarray(part.y)
+    for name, values, wanted in (("y", y, part.X), ("sample_weight", part.sample_weight, part.X), ("y_test", part.y_test, part.X_test)):
+        if values is not None and wanted is not None and np.shape(values) != (len(wanted),):
+            raise InputError(f"{name} has shape {np.shape(values)}; expected ({len(wanted)},), one entry per row.")
+    if len(np.unique(y)) < 2:
+        raise InputError(f"y has one class only ({y[:1].tolist()}, {len(y)} row(s)); a classifier needs at least two.")
+    return y
 
 
 def _held_out(y, n_real, seed, fraction=0.2):
@@ -107,24 +108,25 @@ class BankClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X, y, sample_weight=None):
         "X : (n_samples, n_features) frame or array. y : (n_samples,) labels. sample_weight : (n_samples,) or None."
         if self.stop == "test":
-            raise InputError('stop="test" needs rows to be predicted; use fit_many with y_test, or stop="inside".')
+            raise InputError('stop="test" needs rows to be predicted; use fit_predict_many with y_test, or stop="inside".')
         seed = int(as_generator(self.random_state).integers(2**31 - 1))
-        self.classes_, self._fitted = _train(self, [Part(X, y, None, seed, sample_weight)])
+        self._fitted, = _train(self, [Part(X, y, None, seed, sample_weight)])
+        self.classes_ = self._fitted.classes
         return self
 
     def predict_proba(self, X):
         "(n_samples, n_classes) probabilities, columns as `classes_`."
         check_is_fitted(self, "_fitted")
-        return _probabilities(*self._fitted[0], X)
+        return _probabilities(self._fitted, X)
 
     def predict(self, X):
         "(n_samples,) the most probable label."
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def fit_predict_many(self, parts):
-        "One (classes (C,), probabilities (m, C)) per `Part`; all networks train side by side."
-        classes, fitted = _train(clone(self), parts)
-        return [(classes, _probabilities(*found, part.X_test)) for found, part in zip(fitted, parts)]
+        "One (its classes (C,), probabilities (m, C)) per `Part`; the networks train side by side."
+        parts = list(parts)
+        return [(found.classes, _probabilities(found, part.X_test)) for found, part in zip(_train(clone(self), parts), parts)]
 
 # %% ../nbs/41d_classifiers.ipynb #41d_classifiers-13
 def _frame(X):
@@ -134,31 +136,47 @@ def _frame(X):
     return frame.set_axis(frame.columns.map(str), axis=1)
 
 
-def _train(model, parts):
-    "(classes, [(preprocessing, network, width)]) of one network per part."
+class _Trained(NamedTuple):
+    "A network with what stands before and behind it."
+    encoder: object          # fitted preprocessing
+    classes: np.ndarray      # (C,) labels of its outputs
+    matrix: np.ndarray       # (n, width) encoded rows: training rows, then those to be predicted if they judge
+    labels: np.ndarray       # (n,) labels of these rows
+    net: object = None
+
+
+def _encoded(model, part):
+    "A part, ready to be trained."
+    y, encoder = _checked(part), table_preprocessing().fit(_frame(part.X))
+    rows, labels = [encoder.transform(_frame(part.X))], [y]
+    if model.stop == "test":
+        if part.y_test is None:
+            raise InputError('stop="test" judges by the labels of the rows to be predicted; expected y_test in every Part.')
+        rows.append(encoder.transform(_frame(part.X_test))), labels.append(np.asarray(part.y_test))
+    return _Trained(encoder, np.unique(y), np.vstack(rows).astype(np.float32), np.concatenate(labels))
+
+
+def _train(model, parts) -> list:
+    "One trained network per part; those of the same shape side by side."
     check_option("stop", model.stop, ("never", "inside", "test"))
     check_number("n_epochs", model.n_epochs, low=1, integer=True), check_number("patience", model.patience, low=1, integer=True)
-    classes = np.unique(np.concatenate([np.asarray(part.y) for part in parts]))
-    if len(classes) < 2:
-        raise InputError(f"y has one class only ({classes[0]!r}); a classifier needs at least two.")
-    tables, labels, jobs, encoders = [], [], [], []
-    for part in parts:
-        encoder = table_preprocessing().fit(_frame(part.X))
-        rows, y = [encoder.transform(_frame(part.X))], [np.asarray(part.y)]
-        if model.stop == "test":
-            rows.append(encoder.transform(_frame(part.X_test))), y.append(np.asarray(part.y_test))
-        tables.append(np.vstack(rows)), labels.append(np.concatenate(y)), encoders.append(encoder)
-    matrix, starts = _stack(tables)
-    for part, start, end in zip(parts, starts, starts[1:]):
-        jobs.append(_job(model, part, np.arange(start, end)))
-    onehot = (np.concatenate(labels)[:, None] == classes).astype(np.float32)
+    ready, groups = [_encoded(model, part) for part in parts], {}
+    for i, one in enumerate(ready):
+        groups.setdefault((one.matrix.shape[1], tuple(one.classes.tolist())), []).append(i)
     config = TrainConfig(n_epochs=model.n_epochs, batch_size=model.batch_size, learning_rate=model.learning_rate, weight_decay=model.weight_decay, clip_norm=model.clip_norm,
                          variational=False, patience=None if model.stop == "never" else model.patience, device=model.device)
-    fitted = train_bank(matrix, jobs, lambda K: ClassifierNet(K, matrix.shape[1], len(classes), model.hidden_dims, model.dropout), CrossEntropy(), config, onehot)
-    return classes, [(encoder, one.net, matrix.shape[1]) for encoder, one in zip(encoders, fitted)]
+    for (width, classes), members in groups.items():
+        starts = np.cumsum([0, *(len(ready[i].matrix) for i in members)])
+        jobs = [_job(model, parts[i], ready[i].classes, np.arange(start, end)) for i, start, end in zip(members, starts, starts[1:])]
+        onehot = np.concatenate([ready[i].labels[:, None] == ready[i].classes for i in members]).astype(np.float32)
+        fitted = train_bank(np.concatenate([ready[i].matrix for i in members]), jobs,
+                            lambda K: ClassifierNet(K, width, len(classes), model.hidden_dims, model.dropout), CrossEntropy(), config, onehot)  # noqa: B023
+        for i, one in zip(members, fitted):
+            ready[i] = ready[i]._replace(net=one.net, matrix=None, labels=None)
+    return ready
 
 
-def _job(model, part, rows):
+def _job(model, part, classes, rows):
     "Which rows of the stack train and which judge the epochs."
     n, judges = len(part.y), None
     train = np.ones(n, bool)
@@ -166,19 +184,16 @@ def _job(model, part, rows):
         judging = _held_out(np.asarray(part.y), n if part.n_real is None else part.n_real, part.seed)
         train, judges = ~judging, (rows[:n][judging] if judging.any() else None)
     elif model.stop == "test":
-        judges = rows[n:]
+        judges = rows[n:][np.isin(np.asarray(part.y_test), classes)]       # a class that is not trained has no loss
     weights = None if part.sample_weight is None else np.asarray(part.sample_weight, dtype=float)[train]
     return Job(rows[:n][train], part.seed, {}, None if weights is None else weights / weights.mean(), validation_rows=judges)
 
 
 @torch.no_grad()
-def _probabilities(encoder, net, width, X):
+def _probabilities(trained, X):
     "(m, C) probabilities of one network."
-    table = encoder.transform(_frame(X))
-    padded = np.zeros((1, len(table), width), np.float32)
-    padded[0, :, :table.shape[1]] = table
-    device = next(net.parameters()).device
-    logits = net(torch.as_tensor(padded, device=device))[0].double().cpu()
+    table = torch.as_tensor(trained.encoder.transform(_frame(X)).astype(np.float32))
+    logits = trained.net(table[None].to(next(trained.net.parameters()).device))[0].double().cpu()
     return torch.softmax(logits, -1).numpy()
 
 # %% ../nbs/41d_classifiers.ipynb #41d_classifiers-20

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WrapModel', 'is_own_model', 'models_for', 'selected_columns', 'ClassUnit', 'prepare_parts', 'predictions',
-           'judge_seed', 'run_class_unit', 'read_class_set', 'make_class_units']
+           'judge_seed', 'run_class_unit', 'class_labels', 'make_class_units']
 
 # %% ../nbs/41e_compare_classes.ipynb #41e_compare_classes-02
 import warnings
@@ -21,8 +21,8 @@ from threadpoolctl import threadpool_limits
 from .class_metrics import class_report, platt_scaled, prior_corrected, rarest
 from .class_sampler import encode_labels, plain_labels
 from .classifiers import Part
-from .compare import Prepared, Reweight, check_names, code_identity, identity, prepare
 from .core import InputError
+from .methods import Reweight, check_names, code_identity, describe_error, identity, prepare, read_dataset
 from .models import derive_seed, fit_model, seeded
 
 # %% ../nbs/41e_compare_classes.ipynb #41e_compare_classes-06
@@ -111,10 +111,6 @@ def prepare_parts(unit) -> list:      # (Prepared, test frame) of every split
     return list(zip(prepare(None if keeps_rows else unit.method, X, y, jobs, dtype=None), (test for _, test in frames)))
 
 # %% ../nbs/41e_compare_classes.ipynb #41e_compare_classes-13
-def _described(error):
-    return f"{type(error).__name__}: {error}"[:500]
-
-
 def _aligned(proba, found, classes):
     "(m, C) probabilities with a column per class of the data set."
     full = np.zeros((len(proba), len(classes)))
@@ -131,7 +127,7 @@ def _one_by_one(unit, model, ready, test, seed, wants_labels):
             proba = _aligned(fitted.predict_proba(test), fitted.classes_, np.unique(unit.y))
             return proba, fitted.predict(test) if wants_labels else None, ""
     except Exception as error:
-        return None, None, _described(error)
+        return None, None, describe_error(error)
 
 
 def predictions(unit, name, model, parts) -> list:      # (probabilities or None, labels or None, error) of every split
@@ -145,7 +141,7 @@ def predictions(unit, name, model, parts) -> list:      # (probabilities or None
             for i, (classes, proba) in zip(good, model.fit_predict_many(jobs)):
                 found[i] = _aligned(proba, classes, np.unique(unit.y)), None, ""
         except Exception as error:
-            found = [(None, None, _described(error)) for _ in parts]
+            found = [(None, None, describe_error(error)) for _ in parts]
         return found
     for i in good:
         found[i] = _one_by_one(unit, model, *parts[i], seeds[i], isinstance(unit.method, WrapModel))
@@ -174,7 +170,7 @@ def judge_seed(unit, members, parts, answers) -> tuple:      # (metric -> value,
         truth, proba, mended, labels, folds = map(np.concatenate, (truth, proba, mended, labels, folds))
         return class_report(truth, proba, classes, labels, mended, platt_scaled(truth, proba, folds, classes), rarest(unit.y)), ""
     except Exception as error:
-        return {}, _described(error)
+        return {}, describe_error(error)
 
 
 @cache
@@ -205,29 +201,18 @@ def run_class_unit(unit) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=columns).astype({"value": float})
 
 # %% ../nbs/41e_compare_classes.ipynb #41e_compare_classes-18
-def read_class_set(item) -> tuple:      # (name, family, frame, labels)
-    "A data set with class labels; numbers stay numbers, everything else becomes text."
-    if hasattr(item, "X") and hasattr(item, "y"):
-        name, X, y, family = item.name, item.X, item.y, getattr(item, "family", None)
-    elif isinstance(item, tuple) and len(item) in (3, 4):
-        name, X, y, family = (*item, None)[:4]
-    else:
-        raise InputError(f"datasets holds a {type(item).__name__}; expected objects with name, X, y, family, or tuples (name, X, y).")
-    frame = pd.DataFrame(X).reset_index(drop=True)
-    frame.columns = frame.columns.map(str)
-    try:
-        codes, names = encode_labels(plain_labels(y, len(frame))[0])
-    except ValueError as error:
-        raise InputError(f"data set {name!r}: {error}") from None
+def class_labels(y) -> np.ndarray:      # (n,) numbers stay numbers, everything else becomes text
+    "Checked labels."
+    codes, names = encode_labels(plain_labels(y, len(y))[0])
     names = names if names.dtype.kind in "iu" else names.astype(str)
-    return str(name), str(family or name), frame, names[codes]
+    return names[codes]
 
 
 def make_class_units(datasets, methods, models, regime, metrics, seeds, bank_seeds, selection, folder) -> list:
     "One unit per data set, method and group of seeds."
     if metrics is not None:
         raise InputError("metrics is for numeric targets; class labels are judged by class_metrics.class_report.")
-    tables, seeds = [read_class_set(item) for item in datasets], [int(seed) for seed in seeds]
+    tables, seeds = [read_dataset(item, class_labels) for item in datasets], [int(seed) for seed in seeds]
     for argument, names in (("datasets", [table[0] for table in tables]), ("methods", list(methods)), ("models", list(models)), ("seeds", seeds)):
         check_names(argument, names)
     for name, method in methods.items():
