@@ -70,6 +70,9 @@ def _checked(part):
     for name, values, wanted in (("y", y, part.X), ("sample_weight", part.sample_weight, part.X), ("y_test", part.y_test, part.X_test)):
         if values is not None and wanted is not None and np.shape(values) != (len(wanted),):
             raise InputError(f"{name} has shape {np.shape(values)}; expected ({len(wanted)},), one entry per row.")
+    weight = np.ones(1) if part.sample_weight is None else np.asarray(part.sample_weight, dtype=float)
+    if not (np.isfinite(weight).all() and weight.min() >= 0 and weight.max() > 0):
+        raise InputError(f"sample_weight goes from {weight.min():.3g} to {weight.max():.3g}; expected finite, non-negative numbers, some of them above 0.")
     if len(np.unique(y)) < 2:
         raise InputError(f"y has one class only ({y[:1].tolist()}, {len(y)} row(s)); a classifier needs at least two.")
     return y
@@ -121,7 +124,8 @@ class BankClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X):
         "(n_samples,) the most probable label."
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        answers = self.predict_proba(X)
+        return self.classes_[answers.argmax(axis=1)]
 
     def fit_predict_many(self, parts):
         "One (its classes (C,), probabilities (m, C)) per `Part`; the networks train side by side."
@@ -170,7 +174,7 @@ def _train(model, parts) -> list:
         jobs = [_job(model, parts[i], ready[i].classes, np.arange(start, end)) for i, start, end in zip(members, starts, starts[1:])]
         onehot = np.concatenate([ready[i].labels[:, None] == ready[i].classes for i in members]).astype(np.float32)
         fitted = train_bank(np.concatenate([ready[i].matrix for i in members]), jobs,
-                            lambda K: ClassifierNet(K, width, len(classes), model.hidden_dims, model.dropout), CrossEntropy(), config, onehot)  # noqa: B023
+                            lambda K: ClassifierNet(K, width, len(classes), model.hidden_dims, model.dropout), CrossEntropy(), config, onehot)
         for i, one in zip(members, fitted):
             ready[i] = ready[i]._replace(net=one.net, matrix=None, labels=None)
     return ready

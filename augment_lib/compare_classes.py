@@ -10,6 +10,7 @@ __all__ = ['WrapModel', 'is_own_model', 'models_for', 'selected_columns', 'Class
 import warnings
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from .class_metrics import class_report, platt_scaled, prior_corrected, rarest
 from .class_sampler import encode_labels, plain_labels
 from .classifiers import Part
 from .core import InputError
-from .methods import Reweight, check_names, code_identity, describe_error, identity, prepare, read_dataset
+from .methods import Prepared, Reweight, check_names, code_identity, describe_error, identity, prepare, read_dataset
 from .models import derive_seed, fit_model, seeded
 
 # %% ../nbs/41e_compare_classes.ipynb #41e_compare_classes-06
@@ -55,12 +56,12 @@ def _fit_selection(key, selection, X, y, seed):      # key: decides what is reme
         return list(seeded(selection, seed).set_output(transform="pandas").fit_transform(X, y).columns)
 
 
-def selected_columns(unit, split, table_identity) -> list:      # of column names
+def selected_columns(unit, split, told) -> list:      # of column names; told: identity of the table and its labels
     "The columns of a fold; all of them if nothing is to be selected."
     if unit.selection is None:
         return list(unit.X.columns)
     seed = derive_seed("selection", unit.dataset, split.seed, split.fold, split.regime)
-    key = (table_identity, identity(unit.selection), split.train.tobytes().hex(), code_identity())
+    key = (told, identity(unit.selection), split.train.tobytes().hex(), code_identity())
     memory = Memory(None if unit.folder is None else Path(unit.folder) / "selection", verbose=0)
     return memory.cache(_fit_selection, ignore=["selection", "X", "y"])(key, unit.selection, unit.X.iloc[split.train], unit.y[split.train], seed)
 
@@ -90,10 +91,9 @@ class ClassUnit(NamedTuple):
 
 def _fold_tables(unit):
     "(training and test frames of every split, the training rows as one table with positions)."
-    told = None if unit.selection is None else identity(unit.X)
-    if told is None:
+    if unit.selection is None:
         return [(unit.X.iloc[s.train], unit.X.iloc[s.test]) for s in unit.splits], unit.X, unit.y, [s.train for s in unit.splits]
-    frames = []
+    frames, told = [], identity([unit.X, unit.y])                       # other labels select other columns
     for split in unit.splits:
         columns = selected_columns(unit, split, told)
         chosen = unit.X[columns].set_axis([f"f{j}" for j in range(len(columns))], axis=1)
@@ -123,11 +123,19 @@ def _one_by_one(unit, model, ready, test, seed, wants_labels):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            fitted = fit_model(seeded(model, seed), ready.X, ready.y, ready.sample_weight)
+            fitted = fit_model(model(seed) if isinstance(model, FunctionType) else seeded(model, seed), ready.X, ready.y, ready.sample_weight)
             proba = _aligned(fitted.predict_proba(test), fitted.classes_, np.unique(unit.y))
             return proba, fitted.predict(test) if wants_labels else None, ""
     except Exception as error:
         return None, None, describe_error(error)
+
+
+def _together(model, jobs) -> list:      # (classes, probabilities, error) of each job
+    "All jobs at once; one after another if that fails, so that one bad training set costs no other its answer."
+    try:
+        return [(*answer, "") for answer in model.fit_predict_many(jobs)]
+    except Exception as error:
+        return [_together(model, [job])[0] for job in jobs] if len(jobs) > 1 else [(None, None, describe_error(error))]
 
 
 def predictions(unit, name, model, parts) -> list:      # (probabilities or None, labels or None, error) of every split
@@ -137,11 +145,8 @@ def predictions(unit, name, model, parts) -> list:      # (probabilities or None
     found = [(None, None, ready.error) for ready, _ in parts]
     if hasattr(model, "fit_predict_many") and good:
         jobs = [Part(parts[i][0].X, parts[i][0].y, parts[i][1], seeds[i], parts[i][0].sample_weight, len(unit.splits[i].train), unit.y[unit.splits[i].test]) for i in good]
-        try:
-            for i, (classes, proba) in zip(good, model.fit_predict_many(jobs)):
-                found[i] = _aligned(proba, classes, np.unique(unit.y)), None, ""
-        except Exception as error:
-            found = [(None, None, describe_error(error)) for _ in parts]
+        for i, (classes, proba, error) in zip(good, _together(model, jobs)):
+            found[i] = (None, None, error) if error else (_aligned(proba, classes, np.unique(unit.y)), None, "")
         return found
     for i in good:
         found[i] = _one_by_one(unit, model, *parts[i], seeds[i], isinstance(unit.method, WrapModel))
@@ -186,7 +191,10 @@ def run_class_unit(unit) -> pd.DataFrame:
     lines, classes = [], np.unique(unit.y)
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        parts = prepare_parts(unit)
+        try:
+            parts = prepare_parts(unit)
+        except Exception as error:                                         # of the selection: a method's own failure is in its part
+            parts = [(Prepared(error=describe_error(error)), None)] * len(unit.splits)
         for split, (ready, _) in zip(unit.splits, parts, strict=True):
             told = {"n_train": len(split.train), "n_test": len(split.test), **ready.diagnostics} | ({"failed": 1.0} if ready.error else {})
             lines += [(unit.dataset, unit.family, split.regime, unit.name, "-", split.seed, split.fold, metric, value, ready.error, "") for metric, value in told.items()]
@@ -215,6 +223,8 @@ def make_class_units(datasets, methods, models, regime, metrics, seeds, bank_see
     tables, seeds = [read_dataset(item, class_labels) for item in datasets], [int(seed) for seed in seeds]
     for argument, names in (("datasets", [table[0] for table in tables]), ("methods", list(methods)), ("models", list(models)), ("seeds", seeds)):
         check_names(argument, names)
+    if "-" in models:
+        raise InputError("models has the name '-', which marks diagnostics; choose another.")
     for name, method in methods.items():
         if not (method is None or isinstance(method, Reweight | WrapModel) or hasattr(method, "fit_resample") or is_own_model(method)):
             raise InputError(f"methods[{name!r}] is a {type(method).__name__}; expected None, a sampler, Reweight, WrapModel or a classifier.")

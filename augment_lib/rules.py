@@ -17,11 +17,11 @@ from .core import InputError
 
 # %% ../nbs/43d_rules.ipynb #43d_rules-07
 HIGHER = frozenset("""
-    ap ap_gain micro_ap auroc micro_auroc f1 macro_f1 micro_f1 balanced_accuracy minority_recall recall precision coverage density accuracy gain purity r2_x r2_y r2_x_rare r2_y_rare
+    ap ap_gain micro_ap auroc micro_auroc f1 macro_f1 micro_f1 balanced_accuracy minority_recall minority_precision recall precision coverage density accuracy gain purity r2_x r2_y r2_x_rare r2_y_rare
     sera_gain validity diversity confidence best_so_far area_under_best gp_likelihood wins effective_sample_size effective_rows les_bayes_spearman lre_quality_spearman
     lre_density_spearman share_high_entropy share_fastest n_train success good_reconstruction qed similarity boundary_shift elbo""".split())
 LOWER = frozenset("""
-    mse mae rmse mape mdape weighted_mse rare_error common_error sera median_absolute_error brier brier_recalibrated log_loss mean_probability prior_gap rate roughness code_sd auc_excess
+    mse mae rmse mape mdape weighted_mse rare_error common_error sera median_absolute_error brier brier_recalibrated brier_platt log_loss log_loss_recalibrated log_loss_platt mean_probability prior_gap rate roughness code_sd auc_excess
     two_sample_auc rare_auc energy_distance total_variation wasserstein wrong_levels invalid_cells new_combinations duplicate_share nn_distance off_manifold nearer_other_class
     loss_spread clipped_share lipschitz_tail lipschitz spectral_norm weight_error weight_error_rare rare_overlap reconstruction excess_bce kl regularization over_regularized fid_cnn fid_inception
     frechet_pca kid rank lre lre_median ood_share latent_dim seconds epoch_seconds simple_regret inconsistency gradient_norm teacher_rmse label_error stagnated copied thickness noise

@@ -279,6 +279,10 @@ def encode_argument(value, name="argument"):
         return None                                     # the stream's own state is stored beside
     if isinstance(value, dict) and (not all(isinstance(key, str) for key in value) or set(value) in ({"pairs"}, {"class", "params"})):
         return {"pairs": [[encode_argument(key, name), encode_argument(item, f"{name}[{key!r}]")] for key, item in value.items()]}     # JSON has text keys only
+    if isinstance(value, dict):
+        return {str(key): encode_argument(item, f"{name}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [encode_argument(item, f"{name}[{i}]") for i, item in enumerate(value)]
     return to_json(value, name)
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from scipy import sparse
 
+from augment_lib.columns import CellTypeError, check_shape, into_range
 from augment_lib.core import InputError
-from augment_lib.table import (CellTypeError, Container, Layout, TableEncoder, check_shape, fit_scale, into_range, levels_present,
-                               make_layout, pick_levels, row_scaling)
+from augment_lib.table import Container, Layout, TableEncoder, fit_scale, levels_present, make_layout, pick_levels, row_scaling
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 N_DTYPES = ["int8", "uint8", "int16", "int32", "int64", "uint64", "float16", "float32", "float64", "Int8", "Int64", "UInt16",
