@@ -114,7 +114,8 @@ def tercile_bars(
         left += column
     for edge in (1 / 3, 2 / 3):
         ax.axvline(edge, color="black", lw=0.8, ls="--")
-    ax.set(ylim=(len(shares) - 0.5, -0.5), xlim=(0, 1), yticks=range(len(shares)), yticklabels=[str(name) for name in table.index], xlabel="share of new rows, by third of the local entropy")
+    ax.set(ylim=(len(shares) - 0.5, -0.5), xlim=(0, 1), yticks=range(len(shares)), yticklabels=[str(name) for name in table.index])
+    ax.set_xlabel(_wrap(ax, "share of new rows, by third of the local entropy", 11))
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     _title(ax, title, note, room=12)
     ax.set_title(ax.get_title("left"), pad=20)          # room for the legend
