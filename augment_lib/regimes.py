@@ -155,9 +155,9 @@ class StratifiedFolds:
         rows = self.rows(y)
         groups = duplicate_groups(X)[rows]
         different = pd.Series(groups).groupby(y[rows]).nunique()            # copies of one row cannot be divided
-        if different.min() < 2 or len(np.unique(groups)) < k:
-            raise InputError(f"class {different.idxmin()!r} has {different.min()} different row(s) and X {len(np.unique(groups))}; expected at least 2, one to train and one to judge, "
-                             f"and n_splits={k} in all. Use fewer folds, or leave the class out.")
+        if different.min() < 2 or different.max() < k:
+            raise InputError(f"class {str(different.idxmin())!r} has {different.min()} different row(s) and class {str(different.idxmax())!r} {different.max()}; expected at least 2 of each, "
+                             f"one to train and one to judge, and n_splits={k} of the largest. Use fewer folds, or leave the class out.")
         for seed in list(seeds)[:check_number("n_repeats", self.n_repeats, low=1, integer=True)]:
             folds = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
             with warnings.catch_warnings():
