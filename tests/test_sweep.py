@@ -497,7 +497,7 @@ def test_two_thousand_finished_runs(lab, monkeypatch):
     seen = survey(jobs, lab.runs)
     seconds = time.perf_counter() - began
     assert {state.state for state in seen} == {"finished"} and len(seen) == 2000
-    assert opened.count("record.json") == 2000 and len(opened) < 2050, "each record once, the notebook not once per job"
+    assert opened.count("record.json") == 2000 and len(opened) < 2200, "each record once, the notebook and the modules not once per job"
     assert seconds < 20, "generous: it takes about one on a quiet machine"
 
 
