@@ -631,6 +631,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'augment_lib.methods.Reweight': ('methods.html#reweight', 'augment_lib/methods.py'),
                                      'augment_lib.methods.Reweight.__init__': ('methods.html#reweight.__init__', 'augment_lib/methods.py'),
                                      'augment_lib.methods._source': ('methods.html#_source', 'augment_lib/methods.py'),
+                                     'augment_lib.methods.check_all_names': ('methods.html#check_all_names', 'augment_lib/methods.py'),
                                      'augment_lib.methods.check_names': ('methods.html#check_names', 'augment_lib/methods.py'),
                                      'augment_lib.methods.code_identity': ('methods.html#code_identity', 'augment_lib/methods.py'),
                                      'augment_lib.methods.describe_error': ('methods.html#describe_error', 'augment_lib/methods.py'),

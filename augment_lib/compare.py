@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from .compare_classes import make_class_units
 from .core import InputError, check_number
-from .methods import ChooseByCV, Prepared, Reweight, check_names, code_identity, describe_error, identity, prepare, read_dataset
+from .methods import ChooseByCV, Prepared, Reweight, check_all_names, code_identity, describe_error, identity, prepare, read_dataset
 from .models import default_regressors, derive_seed, fit_model, seeded  # noqa: F401  default_regressors is for the caller
 from .regimes import RegimeB, error_weights
 from .storage import write_atomic
@@ -172,10 +172,7 @@ def unit_file(unit) -> str:
 def make_units(datasets, methods, models, regime, metrics, seeds, bank_seeds=10) -> list:
     "One unit per data set, method and seed; per group of seeds where a method trains banks."
     tables, seeds = [read_dataset(item, check_target) for item in datasets], [int(seed) for seed in seeds]
-    for argument, names in (("datasets", [t[0] for t in tables]), ("methods", list(methods)), ("models", list(models)), ("seeds", seeds)):
-        check_names(argument, names)
-    if "-" in models:
-        raise InputError("models has the name '-', which marks diagnostics; choose another.")
+    check_all_names(tables, methods, models, seeds)
     for name, method in methods.items():
         if not (method is None or isinstance(method, Reweight | ChooseByCV) or hasattr(method, "fit_resample")):
             raise InputError(f"methods[{name!r}] is a {type(method).__name__}; expected None, a sampler, Reweight or ChooseByCV.")

@@ -23,7 +23,7 @@ from .class_metrics import class_report, platt_scaled, prior_corrected, rarest
 from .class_sampler import encode_labels, plain_labels
 from .classifiers import Part
 from .core import InputError
-from .methods import Prepared, Reweight, check_names, code_identity, describe_error, identity, prepare, read_dataset
+from .methods import Prepared, Reweight, check_all_names, code_identity, describe_error, identity, prepare, read_dataset
 from .models import derive_seed, fit_model, seeded
 
 # %% ../nbs/41e_compare_classes.ipynb #41e_compare_classes-06
@@ -221,10 +221,7 @@ def make_class_units(datasets, methods, models, regime, metrics, seeds, bank_see
     if metrics is not None:
         raise InputError("metrics is for numeric targets; class labels are judged by class_metrics.class_report.")
     tables, seeds = [read_dataset(item, class_labels) for item in datasets], [int(seed) for seed in seeds]
-    for argument, names in (("datasets", [table[0] for table in tables]), ("methods", list(methods)), ("models", list(models)), ("seeds", seeds)):
-        check_names(argument, names)
-    if "-" in models:
-        raise InputError("models has the name '-', which marks diagnostics; choose another.")
+    check_all_names(tables, methods, models, seeds)
     for name, method in methods.items():
         if not (method is None or isinstance(method, Reweight | WrapModel) or hasattr(method, "fit_resample") or is_own_model(method)):
             raise InputError(f"methods[{name!r}] is a {type(method).__name__}; expected None, a sampler, Reweight, WrapModel or a classifier.")

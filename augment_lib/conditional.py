@@ -12,10 +12,11 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from .autoencoder import train_and_hand_out
 from .core import spawn_seeds
 from .objectives import TableELBO
 from .table import TableEncoder, levels_present
-from .training import Job, TrainConfig, TrainingInterrupted, train_bank
+from .training import Job, TrainConfig
 
 # %% ../nbs/23c_conditional.ipynb #23c_conditional-06
 @dataclass(frozen=True)
@@ -142,11 +143,4 @@ def train_conditional(
             columns.append(column)
     config = TrainConfig(n_epochs=n_epochs, device=first.device, verbose=first.verbose, **{name: settings[name] for name in TRAINING})
     conditions = np.column_stack([table.onehot(table.codes), *columns])      # the classes, then a column of row weights per network
-    try:
-        fitted, stopped = train_bank(table.matrix, jobs, make_net, objective, config, conditions), None
-    except TrainingInterrupted as stop:
-        fitted, stopped = stop.fitted, stop
-    for i, sampler in enumerate(samplers):
-        sampler._take_networks(fitted[i * sampler.n_replicates:(i + 1) * sampler.n_replicates], stopped is not None)
-    if stopped is not None:
-        raise stopped                       # a KeyboardInterrupt: whoever called fit should stop, too
+    train_and_hand_out(samplers, table.matrix, jobs, make_net, objective, config, conditions)

@@ -14,7 +14,7 @@ import torch
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from .autoencoder import apply_net, r_squared
+from .autoencoder import apply_net, check_subsets, r_squared
 from .bootstrap import SmoothedBootstrap
 from .class_sampler import class_state, restore_classes, rows_wanted
 from .conditional import ConditionalTable, hold_out, train_conditional
@@ -220,10 +220,7 @@ def fit_resample_many(self, X, y, rows, random_states):
     `samplers_`. Each result equals, to float tolerance, a fit on that subset alone, except that levels of categories and classes are those
     of the whole table and that, with the default `n_epochs`, all train as long as the largest subset.
     """
-    X, y = (np.asarray(table) if isinstance(table, (list, tuple)) else table for table in (X, y))
-    if len(rows) != len(random_states) or not len(rows):
-        raise InputError(f"rows has {len(rows)} entries and random_states {len(random_states)}; expected equal numbers, at least one.")
-    rows = [np.flatnonzero(subset) if np.asarray(subset).dtype == bool else np.asarray(subset) for subset in rows]
+    X, y, rows = check_subsets(X, y, rows, random_states)
     whole = clone(self)
     frame, codes = whole._begin(X, y)
     samplers = []

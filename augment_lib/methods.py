@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Reweight', 'ChooseByCV', 'Prepared', 'describe_error', 'numbers_of', 'prepare_one', 'prepare', 'identity',
-           'code_identity', 'read_dataset', 'check_names']
+           'code_identity', 'read_dataset', 'check_names', 'check_all_names']
 
 # %% ../nbs/41f_methods.ipynb #41f_methods-02
 import hashlib
@@ -184,3 +184,11 @@ def check_names(argument, names):
     repeated = {name for name in names if list(names).count(name) > 1}
     if repeated or not names:
         raise InputError(f"{argument} has {'no entries' if not names else f'repeated names {sorted(repeated)}'}; expected distinct names.")
+
+
+def check_all_names(tables, methods, models, seeds):      # tables: of `read_dataset`
+    "Refuse empty and repeated names among the arguments of a comparison, and a model's name that marks diagnostics."
+    for argument, names in (("datasets", [table[0] for table in tables]), ("methods", list(methods)), ("models", list(models)), ("seeds", seeds)):
+        check_names(argument, names)
+    if "-" in models:
+        raise InputError("models has the name '-', which marks diagnostics; choose another.")
