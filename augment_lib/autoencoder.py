@@ -39,10 +39,11 @@ def train_and_hand_out(
     samplers: list,                              # each has n_replicates of the jobs, in order
     matrix, jobs, make_net, objective, config,   # as for `train_bank`
     conditions=None,                             # (n, c) condition of each row
+    start=None,                                  # function that pre-trains: a list of Fitted to start from, or None
 ):
     "Train all jobs in one bank and give every sampler its networks; Ctrl-C leaves usable ones, and goes on."
     try:
-        fitted, stopped = train_bank(matrix, jobs, make_net, objective, config, conditions), None
+        fitted, stopped = train_bank(matrix, jobs, make_net, objective, config, conditions, start() if start else None), None
     except TrainingInterrupted as stop:
         fitted, stopped = stop.fitted, stop
     for i, sampler in enumerate(samplers):

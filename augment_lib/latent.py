@@ -6,6 +6,7 @@
 __all__ = ['LAWS', 'LatentLaw', 'Prior', 'PosteriorDraw', 'resolve_law', 'law_from_state']
 
 # %% ../nbs/23_latent.ipynb #23_latent-04
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.base import BaseEstimator, clone
 
 from .bootstrap import SmoothedBootstrap, check_codes, draw_seeds
 from .core import InputError, as_generator, check_number, check_option
+from .mixture import Mixture
 from .weighting import check_weights
 
 # %% ../nbs/23_latent.ipynb #23_latent-07
@@ -107,7 +109,7 @@ class PosteriorDraw(BaseEstimator):
         return law
 
 # %% ../nbs/23_latent.ipynb #23_latent-16
-LAWS = {"prior": Prior, "posterior": PosteriorDraw, "smoothed_bootstrap": SmoothedBootstrap}
+LAWS = {"prior": Prior, "posterior": PosteriorDraw, "smoothed_bootstrap": SmoothedBootstrap, "gmm": Mixture, "normal": partial(Mixture, n_components=1)}
 
 
 def resolve_law(
@@ -130,4 +132,5 @@ def law_from_state(
     arrays: dict,   # second part
 ) -> LatentLaw:
     "The fitted law that gave this state."
-    return LAWS[check_option("law", config.get("law"), tuple(LAWS))].from_state(config, arrays)
+    cls = LAWS[check_option("law", config.get("law"), tuple(LAWS))]
+    return getattr(cls, "func", cls).from_state(config, arrays)          # "normal" is a partial of Mixture

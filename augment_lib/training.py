@@ -33,7 +33,8 @@ class Bank:
         d, K = self.X.shape[1], len(self.jobs)
         self.shift = self._stack_scaling("shift", np.zeros(d)), self._stack_scaling("scale", np.ones(d))
         self.net = make_net(K)
-        self.streams = [Stream(job, config, self.net.latent_dim, self.dtype, self.device) for job in self.jobs]
+        self.noise_dim = getattr(self.net, "noise_dim", self.net.latent_dim)                     # a network may ask for more noise than its code is wide
+        self.streams = [Stream(job, config, self.noise_dim, self.dtype, self.device) for job in self.jobs]
         initialise(self.net, [stream.weight_rng for stream in self.streams])
         self.net = self.net.to(device=self.device, dtype=self.dtype)
         if start is not None:                                                                   # warm start, for pre-training
@@ -76,8 +77,8 @@ def _segment(bank, limit):
     weight = torch.where(weighted, base * weight, base).permute(2, 0, 1, 3)                                        # (L, term, K, batch)
     noise = None
     if bank.config.variational:
-        blank = torch.zeros(length, size, bank.net.latent_dim, dtype=bank.dtype, device=bank.device)
-        noise = torch.stack([cut(s, "noise", blank) for s in bank.streams], 1)                                     # (L, K, batch, latent)
+        blank = torch.zeros(length, size, bank.noise_dim, dtype=bank.dtype, device=bank.device)
+        noise = torch.stack([cut(s, "noise", blank) for s in bank.streams], 1)                                     # (L, K, batch, noise_dim)
     x = bank.rows(index).transpose(0, 1)                                                                           # (L, K, batch, d)
     condition = None if bank.conditions is None else bank.conditions[index.transpose(0, 1).to(bank.device)]
     return x, noise, weight.to(bank.device).contiguous(), condition, mask.permute(1, 0, 2).to(bank.device), counts
@@ -132,7 +133,7 @@ def _validation_loss(bank, coefficients):
     index = torch.as_tensor(np.stack([np.resize(r, longest) for r in rows]))
     mask = torch.as_tensor(np.stack([np.arange(longest) < len(r) for r in rows]), dtype=bank.dtype, device=bank.device)
     bank.net.eval()
-    noise = torch.zeros(len(rows), longest, bank.net.latent_dim, dtype=bank.dtype, device=bank.device) if bank.config.variational else None
+    noise = torch.zeros(len(rows), longest, bank.noise_dim, dtype=bank.dtype, device=bank.device) if bank.config.variational else None
     condition = None if bank.conditions is None else bank.conditions[index.to(bank.device)]
     extra = {} if bank.phases[0] is None else {"phase": bank.phases[0]}
     terms = bank.objective.terms(bank.net, bank.rows(index), noise, condition, **extra)
@@ -226,7 +227,7 @@ def _has_noise_layers(net):
 @torch.no_grad()
 def _term_names(bank):
     "The names of the objective's terms, asked for with one row of each job."
-    noise = torch.zeros(len(bank.jobs), 1, bank.net.latent_dim, dtype=bank.dtype, device=bank.device) if bank.config.variational else None
+    noise = torch.zeros(len(bank.jobs), 1, bank.noise_dim, dtype=bank.dtype, device=bank.device) if bank.config.variational else None
     index = torch.as_tensor(np.stack([np.asarray(job.rows[:1]) for job in bank.jobs]))
     condition = None if bank.conditions is None else bank.conditions[index.to(bank.device)]
     bank.net.eval()
@@ -273,7 +274,7 @@ def train_bank(
     _check_monitor(bank)
     bank.good = {name: tensor.clone() for name, tensor in bank.net.state_dict().items()}
     saved = _Checkpoint(bank) if config.checkpoint else None
-    per_step = len(jobs) * config.batch_size * (bank.X.shape[1] + bank.net.latent_dim + 8)
+    per_step = len(jobs) * config.batch_size * (bank.X.shape[1] + bank.noise_dim + 8)
     limit, cache = max(1, int(16e6 // per_step)), {}                                             # a segment holds at most 64 MB
     bar = tqdm(total=config.n_epochs, delay=2, disable=not config.verbose, desc=f"training {len(jobs)} network(s)", unit="epoch", leave=False)
     try:
