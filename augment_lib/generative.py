@@ -39,7 +39,7 @@ class GenerativeAutoencoder(GeneratorMixin, AugmentSampler):
     task : "auto", "classification", "regression" or None (y is not looked at).
     latent_dim, hidden_dims, activation, n_epochs, batch_size, learning_rate : network and training.
     n_components, covariance_type : of law "gmm". bandwidth : of law "smoothed_bootstrap".
-    delta : float or None, stop when the reconstruction per element falls below.
+    delta : float, stop when the reconstruction per element falls below; 0 never stops.
     n_synthetic : None (classes: balance them as `sampling_strategy` says; else as many rows as there are), float (times n) or int.
     sampling_strategy : as in imbalanced-learn; classes only. mode : "add", "mix" or "replace".
     weighting : "uniform", "density", "frequency" or an object with `weights(X, y)`, for the loss and the law.

@@ -30,8 +30,8 @@ from .training import Job, TrainConfig
 from .weighting import resolve_weighting
 
 # %% ../nbs/23g_generator.ipynb #23g_generator-06
-PIXELS = dict(hidden_dims=(500, 500, 2000), latent_dim=10, n_epochs=30, batch_size=100, learning_rate=1e-3)      # GAE, section 4.2
-SMALL = dict(hidden_dims=(128, 64), latent_dim=10, n_epochs=None, batch_size=64, learning_rate=1e-3)
+PIXELS = dict(hidden_dims=(500, 500, 2000), latent_dim=10, n_epochs=30, batch_size=100, learning_rate=1e-3, delta=0.0)      # GAE, section 4.2
+SMALL = dict(hidden_dims=(128, 64), latent_dim=10, n_epochs=None, batch_size=64, learning_rate=1e-3, delta=0.0)       # delta 0: never reached
 
 
 class GeneratorMixin:
@@ -41,12 +41,16 @@ class GeneratorMixin:
         "A fresh model object."
         return Autoencoder() if self.model is None else clone(self.model)
 
+    def _defaults(self, pixels):
+        "Settings of arguments that were left at None."
+        return PIXELS if pixels or self.preset == "paper" else SMALL
+
 
 def _resolve(self, table):
     "The settings in force for encoded rows, each checked."
     pixels = isinstance(table, PixelTable)
     check_option("preset", self.preset, (None, "paper"))
-    values = dict(PIXELS if pixels or self.preset == "paper" else SMALL)
+    values = dict(self._defaults(pixels))
     values.update({name: getattr(self, name) for name in values if getattr(self, name) is not None})
     if self.latent_dim is None:
         values["latent_dim"] = min(values["latent_dim"], table.width)
@@ -62,14 +66,13 @@ def _resolve(self, table):
     widths = values["hidden_dims"]
     if not (isinstance(widths, (tuple, list)) and widths and all(isinstance(w, Integral) and w > 0 for w in widths)):
         raise InputError(f"hidden_dims={widths!r}; expected a tuple of positive whole numbers, such as (128, 64).")
-    if self.delta is not None:
-        check_number("delta", self.delta, low=0)
+    check_number("delta", values["delta"], low=0)
     if not (isinstance(self.labels, str) and self.labels == "decoded") and not hasattr(self.labels, "predict"):
         raise InputError(f"labels={self.labels!r} is unknown; expected 'decoded' or an estimator with fit and predict.")
     resolve_weighting(self.weighting)
     n_rows = len(table.matrix)
     values["n_epochs"] = values["n_epochs"] or epochs_for(n_rows, values["batch_size"])
-    return values | {"hidden_dims": tuple(widths), "activation": self.activation, "precision": self.precision, "delta": self.delta, "law": self._law_name(n_rows)}
+    return values | {"hidden_dims": tuple(widths), "activation": self.activation, "precision": self.precision, "law": self._law_name(n_rows)}
 
 
 def _law_name(self, n_rows):
@@ -244,8 +247,8 @@ def _warn(self):
     if found["r2_x"] < 0.3 and not self.interrupted_:
         warnings.warn(f"{type(self).__name__} reconstructs the rows with R2 = {found['r2_x']:.2f} (below 0.3): new rows will not resemble them. "
                       "Use a larger latent_dim, a wider hidden_dims or more n_epochs.", UserWarning, stacklevel=2)
-    if self.delta is not None and "epochs" in self.stopped_:
-        warnings.warn(f"the reconstruction did not fall below delta={self.delta:g} within {self.settings_['n_epochs']} epochs; it is {found['reconstruction']:.3g} per element, "
+    if self.settings_["delta"] and "epochs" in self.stopped_:
+        warnings.warn(f"the reconstruction did not fall below delta={self.settings_['delta']:g} within {self.settings_['n_epochs']} epochs; it is {found['reconstruction']:.3g} per element, "
                       f"of which {found['floor']:.3g} is the floor that no network can beat. The model is usable; use more n_epochs or a larger delta.", UserWarning, stacklevel=2)
 
 

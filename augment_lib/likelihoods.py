@@ -35,7 +35,7 @@ class Bernoulli:
         "Refuse rows outside [0, 1]."
         low, high = float(matrix.min()), float(matrix.max())
         if low < 0 or high > 1:
-            cure = "divide by 255" if high <= 255 and low >= 0 else "scale them, for example (X - X.min()) / (X.max() - X.min())"
+            cure = f"divide by {255 if high > 100 else high:g}" if high <= 255 and low >= 0 else "scale them, for example (X - X.min()) / (X.max() - X.min())"
             raise InputError(f"X has values from {low:g} to {high:g}; a Bernoulli likelihood needs [0, 1]: {cure}, or use likelihood='table'.")
 
 # %% ../nbs/11b_likelihoods.ipynb #11b_likelihoods-11
