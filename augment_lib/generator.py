@@ -220,7 +220,7 @@ def _fit_laws(self):
             if isinstance(law, str) and law == "own":
                 self.laws_[k][group] = rows, self._model().prior(self._nets[k])
                 continue
-            n_components = self.n_components if group is None else int(np.clip(len(rows) // (2 * d), 1, self.n_components))
+            n_components = self.n_components if group is None else int(np.clip(len(rows) // (5 * d), 1, self.n_components))
             fresh = resolve_law(law, **self._law_options(law, self._stream.integers(2**31), n_components))
             weights = None if (self.weights_ == 1).all() else self.weights_[rows]
             self.laws_[k][group] = rows, fresh.fit(mu[rows], logvar=None if logvar is None else logvar[rows], weights=weights)
