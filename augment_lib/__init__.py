@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version as _version
 _PUBLIC = {
     "DAVID": "david",
     "LEOCVAE": "leo_cvae",
+    "GAE": "gae",
+    "GenerativeAutoencoder": "generative",
     "TableEncoder": "table",
     "SmoothedBootstrap": "bootstrap",
     "density_weights": "weighting",
