@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from augment_lib.core import InputError, torch_generator
-from augment_lib.nets import (ACTIVATIONS, BankBatchNorm, BankDropout, BankLinear, BankMLP, VAENet, initialise, load_replicates, set_noise, stack_nets,
+from augment_lib.nets import (ACTIVATIONS, AENet, BankBatchNorm, BankDropout, BankLinear, BankMLP, VAENet, initialise, load_replicates, set_noise, stack_nets,
                               take_replicate)
 
 
@@ -125,3 +125,20 @@ def test_wrong_state_is_refused():
     net = VAENet(1, 4, (5,), 2)
     with pytest.raises(RuntimeError):
         load_replicates(VAENet, {**net.settings, "latent_dim": 3}, net.state_dict())
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_norm": True}, {"dropout": 0.3}, {"activation": "tanh"}])
+def test_autoencoder_is_a_vae_without_log_variances(options):
+    ours, theirs = AENet(2, 6, (16, 8), 3, **options), VAENet(2, 6, (16, 8), 3, **options)
+    counts = [sum(p.numel() for p in net.parameters()) for net in (theirs, ours)]
+    assert counts[0] - counts[1] == 2 * (8 * 3 + 3)
+    initialise(ours, [torch_generator(0), torch_generator(1)])
+    x = torch.randn(2, 5, 6)
+    code, nothing = ours.eval().encode(x)
+    assert code.shape == (2, 5, 3) and nothing is None
+    torch.testing.assert_close(ours(x, noise=torch.randn(2, 5, 3))[0], ours.decode(code))       # noise has no part in it
+    for k in range(2):
+        alone = take_replicate(ours, k)
+        assert type(alone) is AENet
+        torch.testing.assert_close(alone(x[k:k + 1])[0][0], ours(x)[0][k])
+    torch.testing.assert_close(load_replicates(AENet, ours.settings, ours.state_dict())(x)[0], ours(x)[0])

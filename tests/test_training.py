@@ -568,3 +568,33 @@ def test_resumed_equals_uninterrupted_on_gpu(tmp_path, monkeypatch):
     interrupted_run(monkeypatch, 2, X, bank_jobs(), make(), TableELBO(4), saved)
     for a, b in zip(whole, train_bank(X, bank_jobs(), make(), TableELBO(4), saved)):
         assert_same(a, b, 1e-6)
+
+
+class WideNoiseNet(VAENet):
+    "Asks for more noise than its code is wide, and shows what it got."
+
+    @property
+    def noise_dim(self):
+        return 2 * self.latent_dim + 1
+
+    def forward(self, x, noise=None, condition=None):
+        self.seen = None if noise is None else tuple(noise.shape[1:])
+        return super().forward(x, None if noise is None else noise[..., :self.latent_dim], condition)
+
+
+def test_a_network_may_ask_for_more_noise_than_its_code_is_wide():
+    X, shapes = np.random.default_rng(0).random((50, 4), dtype=np.float32), []
+
+    class Objective(TableELBO):
+        def terms(self, net, x, noise=None, condition=None):
+            found = super().terms(net, x, noise, condition)
+            shapes.append(net.seen)
+            return found
+
+    config = TrainConfig(n_epochs=2, batch_size=20, device="cpu", patience=5)
+    job = Job(np.arange(40), 0, {"beta": 1e-3}, validation_rows=np.arange(40, 50))
+    fitted, = train_bank(X, [job], lambda K: WideNoiseNet(K, 4, (8,), 3), Objective(4), config)
+    assert set(shapes) == {(20, 7), (10, 7), (1, 7)}                       # steps, validation, the first look
+    assert np.isfinite(fitted.history.total).all()
+    twin, = train_bank(X, [job], lambda K: VAENet(K, 4, (8,), 3), TableELBO(4), config)
+    assert not np.allclose(twin.history.total, fitted.history.total)       # other noise, other training
