@@ -167,11 +167,13 @@ def _rank_correlation(x, y):
 
 
 def _correlate(rows, quantity, level, n_boot=1000):
-    "Rank correlation of two quantities over points; families are resampled with all their points."
+    "Rank correlation of two quantities over points; families are resampled with all their points, the points themselves where there is one family only."
     by = {"family": ["family"], "dataset": ["family", "dataset"], "seed": ["family", "seed"]}[quantity.options.get("points", ("family",))[0]]
     inner = [_vectors(rows, part._replace(options=quantity.options | part.options)) for part in quantity.parts]
     points = pd.concat([v[0].groupby(level=["family", "dataset", "seed"]).mean().groupby(level=by).mean() for v, _ in inner], axis=1).dropna()
     groups = [g.to_numpy() for _, g in points.groupby(level="family")]
+    if len(groups) == 1:
+        groups = [row[None] for row in groups[0]]                    # an interval over these points speaks of this family only
     value = _rank_correlation(*points.to_numpy().T) if len(points) > 2 else np.nan
     if not np.isfinite(value):
         raise _Missing(f"{len(points)} points, or constant ones, give no correlation")
@@ -203,7 +205,7 @@ def _in_table(results, experiment, profile, q):
     level, sets = float(q.options.get("level", ("0.95",))[0]), None
     if q.kind == "spearman":
         *triple, n, notes = _correlate(rows, q, level)
-        unit = "family"
+        unit = "family" if rows.family.nunique() > 1 else "point"
     else:
         vectors, notes = _vectors(rows, q)
         units, unit = _by_unit(vectors, q.options.get("unit", (None,))[0])
