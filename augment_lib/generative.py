@@ -23,7 +23,7 @@ from .generator import GeneratorMixin, fit_generators, run_net, train_generators
 from .latent import law_from_state
 from .nets import load_replicates
 from .rows import PixelContainer, table_from_state, table_state
-from .sampler import AugmentSampler, decode_argument, load_sampler, new_index, save_sampler, stack_rows, take_rows
+from .sampler import AugmentSampler, decode_argument, load_sampler, mix_draws, new_index, save_sampler, stack_rows, take_rows
 
 # %% ../nbs/23h_generative.ipynb #23h_generative-06
 class GenerativeAutoencoder(GeneratorMixin, AugmentSampler):
@@ -41,7 +41,7 @@ class GenerativeAutoencoder(GeneratorMixin, AugmentSampler):
     n_components, covariance_type : of law "gmm". bandwidth : of law "smoothed_bootstrap".
     delta : float, stop when the reconstruction per element falls below; 0 never stops.
     n_synthetic : None (classes: balance them as `sampling_strategy` says; else as many rows as there are), float (times n) or int.
-    sampling_strategy : as in imbalanced-learn; classes only. mode : "add", "mix" or "replace".
+    sampling_strategy : as in imbalanced-learn; classes only. mode : "add", "mix" or "replace" (with classes: give `n_synthetic`, too).
     weighting : "uniform", "density", "frequency" or an object with `weights(X, y)`, for the loss and the law.
     labels : "decoded" (or the class that was asked for), or an estimator that labels new rows.
     n_replicates : int, networks from spawned seeds; new rows are drawn evenly from each.
@@ -67,8 +67,14 @@ class GenerativeAutoencoder(GeneratorMixin, AugmentSampler):
 
     def fit(self, X, y=None):
         "Learn from X (tables (n, d), pictures (n, h, w[, c]) in [0, 1]) and, if given, y (n,); returns self."
-        table = self._begin(X, y)
-        train_generators([self], table, [np.arange(len(table.matrix))])
+        before = dict(vars(self))
+        try:
+            table = self._begin(X, y)
+            train_generators([self], table, [np.arange(len(table.matrix))])
+        except InputError:                                              # a refused fit leaves a fitted sampler as it was
+            vars(self).clear()
+            vars(self).update(before)
+            raise
         return self
 
 # %% ../nbs/23h_generative.ipynb #23h_generative-08
@@ -90,6 +96,8 @@ def sample(self, n_samples=1, *, y=None, random_state=None, component=None):
     n = check_number("n_samples", n_samples, low=0, integer=True)
     rng = self._stream if random_state is None else as_generator(random_state)
     if component is not None:
+        if np.ndim(component) and np.shape(component) != (n,):
+            raise InputError(f"component has shape {np.shape(component)}; expected one number, or {n}, one for each new row.")
         if self.task_ == "classification" or not hasattr(self.laws_[0][None][1], "sample_components"):
             raise InputError("component= asks for one bell of a mixture; fit without y and with a mixture law (law='gmm', or a model that learns one).")
         rows, target, _ = self._draw_rows(n, rng, component=component)
@@ -124,14 +132,19 @@ def _resample(self, X, y):
     if self.task_ == "classification" and self.n_synthetic is None:
         return ClassSampler._resample(self, X, y)
     if self.task_ is not None:
-        return AugmentSampler._resample(self, X, y)
+        wanted = getattr(self, "sampling_strategy_", None)
+        result = AugmentSampler._resample(self, X, y)
+        if self.task_ == "classification":
+            self.sampling_strategy_ = wanted                              # per class, as `save` writes it
+        return result
     originals = np.asarray(X) if isinstance(X, (list, tuple)) else X
     n = originals.shape[0]
-    n_new = self._count(n)
+    n_new = n if self.mode == "mix" else self._count(n)
     X_new, _, seeds = self._draw(n_new, self._stream, new_index(originals.index, n_new) if hasattr(originals, "iloc") else None)
-    self.is_synthetic_ = np.arange(n + n_new) >= n if self.mode == "add" else np.ones(n_new, bool)
-    self.seed_indices_ = np.r_[np.arange(n), seeds].astype(np.intp) if self.mode == "add" else np.asarray(seeds, dtype=np.intp)
-    X_res = stack_rows(originals, X_new) if self.mode == "add" else X_new
+    kept, new = mix_draws(seeds) if self.mode == "mix" else (np.arange(n if self.mode == "add" else 0), np.arange(n_new))
+    self.is_synthetic_ = np.r_[np.zeros(len(kept), bool), np.ones(len(new), bool)]
+    self.seed_indices_ = np.r_[kept, np.asarray(seeds)[new]].astype(np.intp)
+    X_res = stack_rows(originals, X_new) if self.mode == "add" else stack_rows(take_rows(originals, kept), take_rows(X_new, new))
     return X_res.tolist() if isinstance(X, (list, tuple)) else X_res
 
 
@@ -145,6 +158,9 @@ def encode(self, X, y=None, *, replicate=0):
     if self.task_ == "regression" and y is None:
         raise InputError("this sampler was fitted with a continuous target, so its encoder sees X and y; pass y as well.")
     rows = self._container.to_frame(np.asarray(X) if isinstance(X, (list, tuple)) else X)
+    y = y if self.task_ == "regression" else None
+    if (y is not None and np.size(y) != len(rows)) or not 0 <= replicate < len(self._nets):
+        raise InputError(f"X has {len(rows)} rows, y {np.size(y)} values and replicate={replicate}; expected as many values as rows, and 0 to {len(self._nets) - 1}.")
     return run_net(self._nets[replicate], "encode", self._scaled(self._table.encode(rows, y)))[0].numpy()
 
 
@@ -180,12 +196,13 @@ def fit_resample_many(self, X, y, rows, random_states):
     Levels of categories and the default `n_epochs` are those of the whole table.
     """
     X, y, rows = check_subsets(X, y, rows, random_states)
-    table, samplers = clone(self)._begin(X, y), []
-    for subset, seed in zip(rows, random_states):
-        samplers.append(clone(self).set_params(random_state=seed))
-        samplers[-1]._begin(take_rows(X, subset), take_rows(y, subset))
+    whole, samplers = clone(self), []
+    table, parts = whole._begin(X, y), [(take_rows(X, subset), None if y is None else take_rows(y, subset)) for subset in rows]
+    for part, seed in zip(parts, random_states):
+        samplers.append(clone(self).set_params(random_state=seed, task=whole.task_))        # a subset may look like another task
+        samplers[-1]._begin(*part)
     train_generators(samplers, table, rows)
-    results = [s._resample(take_rows(X, subset), take_rows(y, subset)) for s, subset in zip(samplers, rows)]
+    results = [s._resample(*part) for s, part in zip(samplers, parts)]
     self.samplers_, self.diagnostics_ = samplers, [s.diagnostics_ for s in samplers]
     return results
 

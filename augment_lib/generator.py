@@ -19,7 +19,7 @@ from sklearn.utils.validation import validate_data
 from .autoencoder import epochs_for, r_squared, train_and_hand_out
 from .class_sampler import LabelContainer, rows_wanted
 from .core import InputError, as_generator, check_number, check_option, spawn_seeds
-from .generative_model import Autoencoder, guess_task
+from .generative_model import Autoencoder, AutoencoderModel, guess_task
 from .joint import JointTable
 from .latent import resolve_law
 from .nets import ACTIVATIONS
@@ -50,6 +50,8 @@ def _resolve(self, table):
     "The settings in force for encoded rows, each checked."
     pixels = isinstance(table, PixelTable)
     check_option("preset", self.preset, (None, "paper"))
+    if not (self.model is None or isinstance(self.model, AutoencoderModel)):
+        raise InputError(f"model={self.model!r} is a {type(self.model).__name__}; expected an AutoencoderModel object such as VAE(), or None.")
     values = dict(self._defaults(pixels))
     values.update({name: getattr(self, name) for name in values if getattr(self, name) is not None})
     if self.latent_dim is None:
@@ -70,6 +72,8 @@ def _resolve(self, table):
     if not (isinstance(self.labels, str) and self.labels == "decoded") and not hasattr(self.labels, "predict"):
         raise InputError(f"labels={self.labels!r} is unknown; expected 'decoded' or an estimator with fit and predict.")
     resolve_weighting(self.weighting)
+    if self.task_ is None and not (self.labels == "decoded" and (self.weighting == "uniform" or not isinstance(self.weighting, str))):
+        raise InputError(f"labels={self.labels!r} and weighting={self.weighting!r} need a target, and y is None (or task=None); pass y, or leave them out.")
     n_rows = len(table.matrix)
     values["n_epochs"] = values["n_epochs"] or epochs_for(n_rows, values["batch_size"])
     return values | {"hidden_dims": tuple(widths), "activation": self.activation, "precision": self.precision, "law": self._law_name(n_rows)}
@@ -77,12 +81,20 @@ def _resolve(self, table):
 
 def _law_name(self, n_rows):
     "The law in force, checked against the task and the number of rows."
-    law = self._model().law if self.law is None else self.law
+    model = self._model()
+    law = model.law if self.law is None else self.law
     name = law if isinstance(law, str) else type(law).__name__
-    if self.task_ == "classification" and name in ("prior", "own"):
+    if name == "own" and type(model).prior is AutoencoderModel.prior:
+        model.prior(None)                                                # says that there is none
+    if name in ("posterior", "PosteriorDraw") and not model.training.get("variational", True):
+        raise InputError(f"law={law!r} needs the codes' variances, and {type(model).__name__} learns none; use law='gmm', 'normal' or 'smoothed_bootstrap'.")
+    if self.task_ == "classification" and name in ("prior", "Prior", "own"):
         raise InputError(f"law={name!r} knows no classes, and y has {len(self.classes_)}: use law='gmm' (one mixture per class) or 'smoothed_bootstrap', or fit without y.")
     if name == "gmm" and self.task_ != "classification" and n_rows < self.n_components:
         raise InputError(f"n_components={self.n_components}, but X has {n_rows} rows; expected at least one row per component. Use a smaller n_components.")
+    smallest = n_rows if self.task_ != "classification" else int(np.bincount(self._codes_y).min())
+    if not isinstance(law, str) and getattr(law, "n_components", 0) > smallest:
+        raise InputError(f"law={law!r} has more components than the {smallest} row(s) of X or of its smallest class; use fewer, or law='gmm', which gives a small class fewer.")
     if name != "own":
         resolve_law(law, **self._law_options(name, 0, self.n_components))
     return law
@@ -130,6 +142,8 @@ def _take_target(self, y, n):
         return values
     self._target, codes = LabelContainer.of(y, n)
     self.classes_ = self._target.labels
+    if self.mode != "add" and self.n_synthetic is None:
+        raise InputError(f"mode={self.mode!r} has no meaning for balancing classes, which adds rows; give n_synthetic, such as 1.0, or use mode='add'.")
     self.sampling_strategy_ = rows_wanted(self.sampling_strategy, self.classes_[codes])
     self._class_share = np.bincount(codes, minlength=len(self.classes_)) / len(codes)
     return codes
@@ -153,7 +167,8 @@ def train_generators(
         sampler.weights_ = sampler._weigh()
         weights = None if (sampler.weights_ == 1).all() else sampler.weights_
         jobs += [Job(rows, seed, model.params(), weights, *sampler._table.scaling) for seed in spawn_seeds(sampler._stream, sampler.n_replicates)]
-    config = TrainConfig(n_epochs=settings["n_epochs"], batch_size=min(settings["batch_size"], min(map(len, row_sets))), learning_rate=settings["learning_rate"],
+    shortest = min(map(len, row_sets)) if model.training.get("drop_last") else settings["batch_size"]      # a loss between rows of a batch must not see padding
+    config = TrainConfig(n_epochs=settings["n_epochs"], batch_size=min(settings["batch_size"], shortest), learning_rate=settings["learning_rate"],
                          delta=settings["delta"], precision=settings["precision"], device=first.device, verbose=first.verbose, **model.training)
     train_and_hand_out(samplers, table.matrix, jobs, make_net, model.objective(likelihood), config, start=lambda: model.start(table.matrix, jobs, make_net, likelihood, config))
 
@@ -171,9 +186,9 @@ def fit_generators(
 @torch.no_grad()
 def run_net(net, name, array, chunk=8192):       # bank of one; "encode" | "decode"; (n, width) float32 -> tensors (n, ...) on the CPU, or None
     "A network's function of many rows, in chunks that bound the memory."
-    device, parts = next(net.parameters()).device, []
+    like, parts = next(net.parameters()), []
     for i in range(0, max(1, len(array)), chunk):
-        found = getattr(net, name)(torch.as_tensor(array[i:i + chunk])[None].to(device))
+        found = getattr(net, name)(torch.as_tensor(array[i:i + chunk])[None].to(like))
         parts.append([None if part is None else part[0].float().cpu() for part in (found if isinstance(found, tuple) else (found,))])
     return [None if column[0] is None else torch.cat(column) for column in zip(*parts)]
 
@@ -181,12 +196,12 @@ def run_net(net, name, array, chunk=8192):       # bank of one; "encode" | "deco
 def _scaled(self, matrix):
     "(n, width) float32: what the network sees."
     shift, scale = self._table.scaling
-    return matrix if isinstance(self._table, PixelTable) else ((matrix - shift) * scale).astype(np.float32)
+    return matrix if isinstance(self._table, PixelTable) and self._table.y_scale is None else ((matrix - shift) * scale).astype(np.float32)
 
 
 def _weigh(self):
     "(n,) row weights, mean 1."
-    rows = getattr(self._table, "frame", self._table.matrix)
+    rows = self._table.cells if isinstance(self._table, PixelTable) else self._table.frame
     y = self._codes_y if self.task_ == "classification" else getattr(self._table, "y", None)
     return np.ones(len(rows)) if isinstance(self.weighting, str) and self.weighting == "uniform" else np.asarray(resolve_weighting(self.weighting).weights(rows, y), dtype=np.float64)
 
@@ -204,7 +219,7 @@ def _take_networks(self, fitted, interrupted):
     self._fit_laws()
     self.diagnostics_ |= {"seconds": trained - self._began, "seconds_law": time.perf_counter() - trained}
     if not isinstance(self.labels, str):
-        self._teacher = clone(self.labels).fit(self._labelled(self._table.matrix), self._codes_y if self.task_ == "classification" else self._table.y)
+        self._teacher = clone(self.labels).fit(self._labelled(self._table.cells if isinstance(self._table, PixelTable) else self._table.frame), self._codes_y if self.task_ == "classification" else self._table.y)
     if isinstance(self._table, PixelTable):
         self._table = self._table.take(slice(0, 0))
     self._warn()
@@ -260,14 +275,14 @@ def _decoded(self, k, codes, rng=None):
     "(rows: frame or pixels, target or None) of codes (n, latent_dim) of replicate k."
     shift, scale = self._table.scaling
     values = likelihood_of(self._table).mean(run_net(self._nets[k], "decode", np.asarray(codes, dtype=np.float32))[0]).numpy()
-    return self._table.to_table(values if isinstance(self._table, PixelTable) else values.astype(np.float64) / scale + shift, rng)
+    return self._table.to_table(values if isinstance(self._table, PixelTable) and self._table.y_scale is None else values.astype(np.float64) / scale + shift, rng)
 
 
 def _labelled(self, rows):
     "What an estimator that labels new rows gets to see: the encoded features."
     if isinstance(self._table, PixelTable):
         return rows
-    return self._table.encoder.transform(rows if hasattr(rows, "iloc") else self._table.frame)
+    return self._table.encoder.transform(rows)
 
 
 def _draw_codes(self, k, classes, n, rng, component=None):
@@ -291,12 +306,13 @@ def _draw_rows(self, n, rng, classes=None, component=None):
     for k in range(self.n_replicates):
         members = np.arange(k, n, self.n_replicates)
         if len(members) or k == 0:
-            codes, seeds = self._draw_codes(k, None if classes is None else classes[members], len(members), rng, component)
+            bells = np.asarray(component)[members] if np.ndim(component) else component
+            codes, seeds = self._draw_codes(k, None if classes is None else classes[members], len(members), rng, bells)
             parts.append((*self._decoded(k, codes, rng), seeds)); order.append(members)
     back = np.argsort(np.concatenate(order), kind="stable")
     rows = pd.concat([p[0] for p in parts], ignore_index=True).iloc[back].reset_index(drop=True) if hasattr(parts[0][0], "iloc") else np.concatenate([p[0] for p in parts])[back]
     y = classes if classes is not None else None if parts[0][1] is None else np.concatenate([p[1] for p in parts])[back]
-    if not isinstance(self.labels, str):
+    if not isinstance(self.labels, str) and n:
         y = np.asarray(self._teacher.predict(self._labelled(rows)))
     return rows, y, np.concatenate([p[2] for p in parts])[back]
 

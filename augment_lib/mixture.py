@@ -113,9 +113,10 @@ def sample_components(
     if component is None:
         drawn = rng.choice(C, size=n, p=self.weights_)
     else:
-        drawn = np.broadcast_to(np.asarray(component, dtype=np.intp), (n,)).copy()
-        if n and not (0 <= drawn.min() and drawn.max() < C):
-            raise InputError(f"component={component!r}: this mixture has the components 0 to {C - 1}.")
+        drawn = np.asarray(component)
+        if drawn.dtype.kind not in "iu" or drawn.shape not in ((), (n,)) or (drawn.size and not (0 <= drawn.min() and drawn.max() < C)):
+            raise InputError(f"component={component!r}: this mixture has the components 0 to {C - 1}; expected one of them, or {n}, one for each new row.")
+        drawn = np.broadcast_to(drawn, (n,)).copy()
     codes = rng.standard_normal((n, self.means_.shape[1]))
     for c in np.unique(drawn):
         rows = drawn == c

@@ -32,16 +32,19 @@ class PixelContainer:
     @staticmethod
     def flat(X):
         "Pictures as (n, d)."
+        if np.ndim(X) < 2 or 0 in np.shape(X):
+            raise InputError(f"X has shape {np.shape(X)}; expected pictures (n, h, w) or (n, h, w, channels), or flat rows (n, d), with at least one row and one column.")
         return X if hasattr(X, "iloc") or np.ndim(X) == 2 or not hasattr(X, "reshape") else X.reshape(len(X), -1)
 
     def to_frame(self, X) -> np.ndarray:
         "(n, d) float32, checked; the template of samplers calls it a frame."
         if np.shape(X)[1:] != self.shape:
             raise InputError(f"X holds rows of shape {np.shape(X)[1:]}; expected {self.shape}, as fitted.")
-        cells = self.inner.to_frame(self.flat(X)).to_numpy()
-        if cells.dtype.kind not in "fiub":
-            raise InputError(f"X holds {cells.dtype} values; a Bernoulli likelihood needs numbers in [0, 1]. Use likelihood='table' for mixed columns.")
-        return cells.astype(np.float32)
+        frame = self.inner.to_frame(self.flat(X))
+        for name, dtype in frame.dtypes.items():
+            if getattr(dtype, "kind", "O") not in "fiub":
+                raise InputError(f"column {name!r} of X holds {dtype} values; a Bernoulli likelihood needs numbers in [0, 1]. Use likelihood='table' for mixed columns.")
+        return frame.to_numpy(dtype=np.float32, copy=True)        # the caller's own memory stays untouched
 
     def restore(self, matrix, index=None):         # (m, d) float32
         "Pictures in the caller's shape and dtype."
@@ -49,7 +52,8 @@ class PixelContainer:
         if self.inner.kind == "array" and isinstance(dtypes[0], np.dtype):
             whole = dtypes[0].kind in "iub"
             return (np.round(matrix) if whole else matrix).astype(dtypes[0]).reshape(len(matrix), *self.shape)
-        rounded = [np.round(matrix[:, i]) if pd.api.types.is_integer_dtype(d) else matrix[:, i] for i, d in enumerate(dtypes * (1 if len(dtypes) > 1 else len(self.inner.names)))]
+        dtypes = dtypes if self.inner.kind == "frame" else dtypes * len(self.inner.names)
+        rounded = [np.round(matrix[:, i]) if pd.api.types.is_integer_dtype(d) or pd.api.types.is_bool_dtype(d) else matrix[:, i] for i, d in enumerate(dtypes)]
         return self.inner.restore(pd.DataFrame(dict(zip(self.inner.names, rounded))), index)
 
     def to_dict(self) -> dict:
@@ -67,7 +71,8 @@ class PixelTable:
     "Flat pictures, and with a target its scaled value as the last column."
 
     matrix: np.ndarray               # (n, width) float32 in [0, 1]
-    y_scale: tuple | None = None     # (lowest, range) of the target, None without one
+    y_scale: tuple | None = None     # (lowest, range) of the target in the whole table, None without one
+    y_seen: tuple = (0.0, 1.0)       # (lowest, range) of its scaled value in these rows
 
     @classmethod
     def of(cls, cells, y=None):      # (n, d) float32; (n,) floats that vary
@@ -87,12 +92,23 @@ class PixelTable:
         return np.column_stack([cells, scaled.astype(np.float32)])
 
     def take(self, rows):
-        "Some pictures."
-        return replace(self, matrix=self.matrix[rows])
+        "Some pictures; what the target spans in them is learnt from them alone."
+        matrix = self.matrix[rows]
+        seen = (float(matrix[:, -1].min()), float(np.ptp(matrix[:, -1])) or 1.0) if self.y_scale and len(matrix) else self.y_seen
+        return replace(self, matrix=matrix, y_seen=seen)
 
     width = property(lambda self: self.matrix.shape[1])
     likelihood = property(lambda self: Bernoulli())
-    scaling = property(lambda self: (np.zeros(self.width, np.float32), np.ones(self.width, np.float32)))
+    cells = property(lambda self: self.matrix if self.y_scale is None else self.matrix[:, :-1])
+    y = property(lambda self: None if self.y_scale is None else self.y_scale[0] + self.matrix[:, -1].astype(np.float64) * self.y_scale[1])
+
+    @property
+    def scaling(self):
+        "(shift, scale), float32 (width,): pixels stay, the target becomes [0, 1] on these rows."
+        shift, scale = np.zeros(self.width, np.float32), np.ones(self.width, np.float32)
+        if self.y_scale is not None:
+            shift[-1], scale[-1] = self.y_seen[0], 1 / self.y_seen[1]
+        return shift, scale
 
     def to_table(self, values, rng=None):          # (m, width) in [0, 1]
         "(pictures (m, d), target or None)."
@@ -102,12 +118,12 @@ class PixelTable:
 
     def get_state(self):
         "(JSON-able dict, arrays); the pictures themselves are not kept."
-        return {"kind": "pixels", "width": self.width, "y_scale": self.y_scale and list(self.y_scale)}, {}
+        return {"kind": "pixels", "width": self.width, "y_scale": self.y_scale and list(self.y_scale), "y_seen": list(self.y_seen)}, {}
 
     @classmethod
     def from_state(cls, state, arrays):
         "The table of a state, without its rows."
-        return cls(np.empty((0, state["width"]), np.float32), state["y_scale"] and tuple(state["y_scale"]))
+        return cls(np.empty((0, state["width"]), np.float32), state["y_scale"] and tuple(state["y_scale"]), tuple(state["y_seen"]))
 
 # %% ../nbs/23e_rows.ipynb #23e_rows-12
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Bank:
         self.phases = getattr(objective, "phases", (None,))                                     # None: one optimiser for all
         self.groups = [list(self.net.parameters() if phase is None else self.net.phase_parameters(phase)) for phase in self.phases]
         self.optimizers = [make_optimizer(group, config, self.base_rate) for group in self.groups]
-        self.names, self.good = None, None
+        self.names, self.good, self.latest = None, None, None
 
     def _stack_scaling(self, name, default):
         values = [default if getattr(job, name) is None else getattr(job, name) for job in self.jobs]
@@ -170,6 +170,8 @@ def _end_epoch(bank, k, coefficients, validation):
         stream.draw()                                          # also at the end: a checkpoint may be continued
     if stream.stopped is not None and stream.snapshot is None:
         stream.snapshot = _state_of(bank, k)
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in stream.snapshot.values()):          # the very last step went wrong
+            stream.stopped, stream.snapshot = "diverged", _state_of(bank, k, bank.good)
 
 # %% ../nbs/12_training.ipynb #12_training-22
 def _rate_ratio(bank):
@@ -198,6 +200,7 @@ def _advance(bank, steps_cache, limit):
         reduced = [step(*inputs) for step in steps_cache["steps"]][0]                              # history follows the first phase
         log.append(reduced.clone() if bank.device.type == "cuda" else reduced)
     log = torch.stack(log).double().cpu()                                                        # (L, term, K)
+    _keep_good(bank, log)
     share = counts.T[:, None].double() if bank.config.reduction == "mean" else torch.ones(1, dtype=torch.double)
     sums = (log * share).sum(0)                                                                  # (term, K)
     validation = None
@@ -209,14 +212,15 @@ def _advance(bank, steps_cache, limit):
             if validation is None and any(job.validation_rows is not None for job in bank.jobs):
                 validation = _validation_loss(bank, coefficients).cpu()
             _end_epoch(bank, k, coefficients, validation)
-    _keep_good(bank, log)
 
 
 def _keep_good(bank, log):
-    "Remember the weights of the replicates whose losses (L, term, K) were all finite."
-    fine = torch.isfinite(log).all(0).all(0).to(bank.device)                                     # (K,)
+    "Remember the weights with which a segment began, for the replicates whose first loss, in log (L, term, K), was finite: they are known to work."
+    fine = torch.isfinite(log[0]).all(0).to(bank.device)                                         # (K,)
     for name, tensor in bank.net.state_dict().items():
-        bank.good[name] = tensor.clone() if bool(fine.all()) else torch.where(fine.view(-1, *[1] * (tensor.dim() - 1)), tensor, bank.good[name])
+        began = bank.latest[name]
+        bank.good[name] = began if bool(fine.all()) else torch.where(fine.view(-1, *[1] * (began.dim() - 1)), began, bank.good[name])
+        bank.latest[name] = tensor.clone()
 
 
 def _has_noise_layers(net):
@@ -273,6 +277,7 @@ def train_bank(
     bank.names = _term_names(bank)
     _check_monitor(bank)
     bank.good = {name: tensor.clone() for name, tensor in bank.net.state_dict().items()}
+    bank.latest = dict(bank.good)                                                                # after the segment before
     saved = _Checkpoint(bank) if config.checkpoint else None
     per_step = len(jobs) * config.batch_size * (bank.X.shape[1] + bank.noise_dim + 8)
     limit, cache = max(1, int(16e6 // per_step)), {}                                             # a segment holds at most 64 MB
@@ -386,3 +391,4 @@ class _Checkpoint:
             s.dropout_rng.set_state(tensor(f"stream.{k}.dropout_now"))
         self.written = min(s.epoch for s in bank.streams)
         bank.good = {name: value.clone() for name, value in bank.net.state_dict().items()}
+        bank.latest = dict(bank.good)

@@ -203,8 +203,8 @@ class UniformWeighting(BaseEstimator):
     "Every row counts the same."
 
     def weights(self, X, y) -> np.ndarray:
-        "Ones, `(n,)`."
-        return np.ones(len(y))
+        "Ones, `(n,)`; y may be missing."
+        return np.ones(len(X if y is None else y))
 
 
 class DensityWeighting(BaseEstimator):

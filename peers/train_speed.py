@@ -1,9 +1,9 @@
-"""Seconds per training step of pythae's VAE; run by the peer environment's python for the throughput benchmark.
+"""Seconds per training step of pythae's VAE or autoencoder; run by the peer environment's python for the throughput benchmarks.
 
-usage: python train_speed.py small|wide [--epochs 5] [--repeats 3] [--threads 1] [--n-samples N] [--data rows.npy] [--seed 0]
+usage: python train_speed.py small|wide [--model VAE|AE] [--epochs 5] [--repeats 3] [--threads 1] [--n-samples N] [--data rows.npy] [--seed 0]
 
 small: n 5000, d 10, hidden 64-32, latent 5, batch 64, squared error, linear output.
-wide:  784-500-500-2000-10 and back, batch 100, binary cross-entropy, sigmoid output (data in [0, 1]).
+wide:  784-500-500-2000-10 and back, batch 100, binary cross-entropy, sigmoid output (data in [0, 1]); pythae's AE knows only squared error.
 Two variants take turns (default, fused, default, ...): pythae's trainer as it comes, and the same with `optimizer_params={"fused": True}`.
 Each timed fit follows an untimed one of one epoch, and takes all that the trainer does, writing the model included. The last line of
 standard output is one JSON object. pythae's own decoder ends in a sigmoid
@@ -35,9 +35,9 @@ def make_data(shape, seed):
     return (1 / (1 + np.exp(-rows)) if shape["loss"] == "bce" else rows).astype("float32")
 
 
-def make_model(shape):
-    "pythae's VAE with an MLP encoder and decoder (ReLU between layers) of exactly the given widths."
-    from pythae.models import VAE, VAEConfig
+def make_model(shape, name="VAE"):
+    "pythae's VAE or AE with an MLP encoder and decoder (ReLU between layers) of exactly the given widths."
+    from pythae.models import AE, VAE, AEConfig, VAEConfig
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder
     from torch import nn
@@ -51,10 +51,13 @@ def make_model(shape):
             super().__init__()
             self.body = stack((shape["n_features"], *shape["hidden"]))
             self.mean = nn.Linear(shape["hidden"][-1], shape["latent"])
-            self.log_variance = nn.Linear(shape["hidden"][-1], shape["latent"])
+            if name == "VAE":
+                self.log_variance = nn.Linear(shape["hidden"][-1], shape["latent"])
 
         def forward(self, x):
             h = self.body(x)
+            if name == "AE":
+                return ModelOutput(embedding=self.mean(h))
             return ModelOutput(embedding=self.mean(h), log_covariance=self.log_variance(h))
 
     class Decoder(BaseDecoder):
@@ -67,11 +70,13 @@ def make_model(shape):
             x = self.out(self.body(z))
             return ModelOutput(reconstruction=x.sigmoid() if shape["loss"] == "bce" else x)
 
+    if name == "AE":
+        return AE(AEConfig(input_dim=(shape["n_features"],), latent_dim=shape["latent"]), encoder=Encoder(), decoder=Decoder())
     config = VAEConfig(input_dim=(shape["n_features"],), latent_dim=shape["latent"], reconstruction_loss=shape["loss"])
     return VAE(config, encoder=Encoder(), decoder=Decoder())
 
 
-def train(shape, rows, epochs, fused, seed, folder):
+def train(shape, rows, epochs, fused, seed, folder, model="VAE"):
     "One fit with pythae's trainer: (seconds, last epoch's mean training loss)."
     import torch
     from pythae.data.datasets import BaseDataset
@@ -81,7 +86,7 @@ def train(shape, rows, epochs, fused, seed, folder):
     config = BaseTrainerConfig(output_dir=folder, num_epochs=epochs, learning_rate=1e-3, per_device_train_batch_size=shape["batch_size"],
                                optimizer_params={"fused": True} if fused else None, no_cuda=True, seed=seed)
     dataset = BaseDataset(torch.from_numpy(rows), torch.zeros(len(rows)))
-    trainer = BaseTrainer(model=make_model(shape), train_dataset=dataset, training_config=config)
+    trainer = BaseTrainer(model=make_model(shape, model), train_dataset=dataset, training_config=config)
     losses = []
     step = trainer.train_step
     trainer.train_step = lambda epoch: losses.append(float(step(epoch))) or losses[-1]
@@ -108,14 +113,14 @@ def measure(args):
     with tempfile.TemporaryDirectory() as folder:
         for repeat in range(-1, args.repeats):
             for name in found:
-                seconds, loss = train(shape, rows, 1 if repeat < 0 else args.epochs, name == "fused", args.seed, folder)
+                seconds, loss = train(shape, rows, 1 if repeat < 0 else args.epochs, name == "fused", args.seed, folder, args.model)
                 if repeat >= 0:
                     found[name]["seconds"].append(seconds)
                     found[name]["final_loss"].append(loss)
     for row in found.values():
         row["seconds_per_step"] = statistics.median(row["seconds"]) / steps
         row["final_loss"] = row["final_loss"][-1]
-    return {"peer": "pythae", "version": "0.1.2", "torch": torch.__version__, "threads": args.threads, "shape": args.shape, **shape,
+    return {"peer": "pythae", "version": "0.1.2", "torch": torch.__version__, "threads": args.threads, "shape": args.shape, "model": args.model, **shape,
             "epochs": args.epochs, "repeats": args.repeats, "steps": steps, "variants": found}
 
 
@@ -124,6 +129,7 @@ if __name__ == "__main__":
     parser.add_argument("shape", choices=sorted(SHAPES))
     for name, default in (("epochs", 5), ("repeats", 3), ("threads", 1), ("n-samples", 0), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
+    parser.add_argument("--model", choices=("VAE", "AE"), default="VAE", help="default VAE")
     parser.add_argument("--data", help="a .npy file of rows (n, d) instead of the simulated ones")
     parsed = parser.parse_args()
     with contextlib.redirect_stdout(sys.stderr):
