@@ -23,8 +23,8 @@ HIGHER = frozenset("""
 LOWER = frozenset("""
     mse mae rmse mape mdape weighted_mse rare_error common_error sera median_absolute_error brier brier_recalibrated brier_platt log_loss log_loss_recalibrated log_loss_platt mean_probability prior_gap rate roughness code_sd auc_excess
     two_sample_auc rare_auc energy_distance total_variation wasserstein wrong_levels invalid_cells new_combinations duplicate_share nn_distance off_manifold nearer_other_class
-    loss_spread clipped_share lipschitz_tail lipschitz spectral_norm weight_error weight_error_rare rare_overlap reconstruction excess_bce kl regularization over_regularized fid_cnn fid_inception
-    frechet_pca kid rank lre lre_median ood_share latent_dim seconds epoch_seconds simple_regret inconsistency gradient_norm teacher_rmse label_error stagnated copied thickness noise
+    loss_spread clipped_share lipschitz_tail lipschitz_max lipschitz spectral_norm weight_error weight_error_rare rare_overlap reconstruction excess_bce kl regularization over_regularized fid_cnn fid_inception
+    fid_pca fid_random floor_fid_cnn kid rank lre lre_median ood_share latent_dim seconds epoch_seconds simple_regret inconsistency gradient_norm teacher_rmse label_error stagnated copied thickness noise
     reconstruction_high_entropy bandwidth n_out test_train_gap""".split())
 METRICS = HIGHER | LOWER
 KINDS = {"ratio": "/", "difference": "-", "level": None, "trend": ",", "spread": ",", "interior": ",", "spearman": ",", "metric": None}
