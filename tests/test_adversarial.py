@@ -107,7 +107,7 @@ def test_terms_by_hand():
     torch.testing.assert_close(found["kl"], torch.distributions.kl_divergence(normal(mu, (0.5 * logvar).exp()), normal(0.0, 1.0)).sum(-1))
     for k in range(2):
         seen, seen_back = net.features(x)[k], net.features(back.sigmoid())[k]
-        torch.testing.assert_close(found["similarity"][k], ((seen - seen_back) ** 2).sum(1) / (2 * seen.var(0, unbiased=False).mean()))
+        torch.testing.assert_close(found["similarity"][k], ((seen - seen_back) ** 2).sum(1) / (2 * torch.cat([seen, seen_back]).var(0, unbiased=False).mean()))
 
 
 def test_feature_error_does_not_hang_on_the_scale_and_survives_dead_features():
@@ -115,7 +115,9 @@ def test_feature_error_does_not_hang_on_the_scale_and_survives_dead_features():
     a, b = torch.rand(2, 5, 4, generator=g), torch.rand(2, 5, 4, generator=g)
     torch.testing.assert_close(feature_error(100 * a, 100 * b), feature_error(a, b))
     assert feature_error(torch.zeros_like(a), torch.zeros_like(a)).abs().sum() == 0
-    assert not torch.allclose(feature_error(a, b), feature_error(b, a))             # measured in the spread of the rows, not of the reconstructions
+    torch.testing.assert_close(feature_error(a, b), feature_error(b, a))              # measured in the spread of both
+    far = feature_error(a, 1e6 + b)
+    torch.testing.assert_close(far, torch.full_like(far, 2 * 4.0), rtol=1e-3, atol=0)   # two far points: half the squared distance over a quarter of it, per column
 
 
 def test_a_reconstruction_that_is_the_row_costs_no_similarity_and_no_verdict_of_its_own():
@@ -302,7 +304,8 @@ def test_losses_equal_pythae(tmp_path):
     found = json.loads(done.stdout.splitlines()[-1])
     net.requires_grad_(False)
     ours = GANObjective(Bernoulli()).terms(net, x, noise)
-    spread = float(net.features(x).var(1, unbiased=False).mean())                                   # pythae's features are in their own units
+    seen, seen_back = net.features(x), net.features(net(x, noise[..., :LATENT])[0].sigmoid())
+    spread = float(torch.cat([seen, seen_back], 1).var(1, unbiased=False).mean())                   # pythae's features are in their own units
     back = torch.nn.functional.softplus(net.judge(net(x, noise[..., :LATENT])[0].sigmoid())[1])        # pythae does not judge reconstructions
     assert float(ours["similarity"].mean()) * spread == pytest.approx(found["recon_loss"], rel=1e-10)
     assert float(ours["kl"].mean()) + found["recon_loss"] == pytest.approx(found["encoder_loss"], rel=1e-10)

@@ -60,6 +60,7 @@ def test_settings_of_the_models():
     assert found["gmvae published"]["w_dim"] == 150 and found["gmvae published"]["beta"] == 1 and found["gmvae"]["beta"] < 1
     assert all(found[name]["n_components"] == 10 for name in ("vade", "gmvae", "vamp_vae"))
     assert found["vade"]["pretrain_epochs"] == 30 and found["vamp_vae"]["warm_up"] == 10
+    assert paper_models("vae_gan")["vae_gan"].learning_rate == 3e-4 and paper_models("vae")["vae"].learning_rate is None
     assert (found["vae_gan"]["equilibrium"], found["vae_gan"]["margin"]) == (0.68, 0.35)
     assert all(paper_models(name, n_components=4)[name]._model().n_components == 4 for name in ("vade", "gmvae", "vamp_vae"))
 
