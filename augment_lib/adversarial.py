@@ -86,8 +86,9 @@ def feature_error(
     seen_back,       # (K, batch, width) features of the reconstructions
     seen,            # (K, batch, width) features of the rows
 ):
-    "Half squared difference (K, batch), in units of the features' spread over the rows."
-    spread = seen.detach().var(1, unbiased=False).mean(-1, keepdim=True).clamp(min=1e-8)         # (K, 1)
+    "Half squared difference (K, batch), in units of the features' spread over both batches."
+    both = torch.cat([seen_back, seen], 1).detach()
+    spread = both.var(1, unbiased=False).mean(-1, keepdim=True).clamp(min=1e-8)                  # (K, 1)
     return 0.5 * (seen_back - seen).square().sum(-1) / spread
 
 
