@@ -140,7 +140,8 @@ def test_without_a_hidden_layer_it_is_a_linear_model():
 def test_units_do_not_matter(scale, shift):
     X, y = table(60)
     model = MLPStudent(n_epochs=5, random_state=0)
-    plain, moved = model.fit(X, y).predict(X), clone(model).fit(X.assign(a=X.a * scale + shift), y * scale + shift).predict(X)
+    other = X.assign(a=X.a * scale + shift)
+    plain, moved = model.fit(X, y).predict(X), clone(model).fit(other, y * scale + shift).predict(other)
     assert np.allclose(moved, plain * scale + shift, atol=2e-3 * scale * y.std())
 
 
