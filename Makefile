@@ -8,7 +8,7 @@ OUT ?= out
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup test figures results reports faults lab docs export clean-nbs smoke sets peers
+.PHONY: help setup test figures results reports faults lab docs export clean-nbs smoke sets peers students
 SHELL := /bin/bash
 BIN := .venv/bin
 
@@ -98,6 +98,13 @@ $(STAMP):
 
 $(DOCS_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[docs]'
+	@touch $@
+
+students: $(foreach s,h2o autogluon autokeras,.venv-students/$(s)/.installed)  ## install the three frameworks of the ML teacher's paper, each in an environment of its own
+
+.venv-students/%/.installed: students/requirements-%.txt $(STAMP)
+	$(BIN)/python -m venv .venv-students/$*
+	.venv-students/$*/bin/python -m pip install --quiet -r students/requirements-$*.txt
 	@touch $@
 
 .venv-peers/.installed: peers/requirements.txt $(STAMP)

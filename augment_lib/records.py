@@ -295,11 +295,12 @@ def parquet_bytes(table) -> bytes:
 
 # %% ../nbs/42_records.ipynb #42_records-35
 class Run:
-    "A run in progress: `path` and `checkpoint` are folders, `id` its identity."
+    "A run in progress: `path`, `checkpoint` and `pieces` are folders, `id` its identity."
 
     def __init__(self, path, experiment, parameters, request):
         self.path, self.experiment, self.parameters, self.id = Path(path), experiment, parameters, request["id"]
-        self.checkpoint = Path(request.get("checkpoint") or self.path / "checkpoint")     # finished pieces of a run that was killed
+        self.checkpoint = Path(request.get("checkpoint") or self.path / "checkpoint")     # shared by all runs of the experiment: for pieces named by their content
+        self.pieces = self.checkpoint / self.id           # for pieces with names of their own: other parameters, data or code never find them
         self.data, self._request, self._done = {}, request, False
         self._clock, self._started = time.perf_counter(), datetime.now(timezone.utc).isoformat(timespec="seconds")
 
