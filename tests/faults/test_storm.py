@@ -1,13 +1,13 @@
-"""Forty runs and ten kills of the storm; `make faults` runs it at full size."""
+"""Twenty runs and five kills of the storm; `make faults` runs it at full size."""
 from pathlib import Path
 
 from storm import check, storm
 
 
 def test_storm(tmp_path):
-    found = storm(tmp_path, n_runs=40, n_kills=10, n_sweep_kills=1, n_workers=3, seconds=1.0, limit=900)
+    found = storm(tmp_path, n_runs=20, n_kills=5, n_sweep_kills=1, n_workers=3, seconds=1.0, limit=900)
     try:
-        check(found, 10, 1)
+        check(found, 5, 1)
     except AssertionError:
         print((Path(tmp_path) / "sweep.log").read_text(errors="replace")[-4000:])
         raise
