@@ -11,6 +11,8 @@ _PUBLIC = {
     "LEOCVAE": "leo_cvae",
     "GAE": "gae",
     "GenerativeAutoencoder": "generative",
+    "LRAVAE": "lra_vae",
+    "MLTeacher": "ml_teacher",
     "TableEncoder": "table",
     "SmoothedBootstrap": "bootstrap",
     "density_weights": "weighting",
