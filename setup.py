@@ -27,7 +27,7 @@ setup(
     description=settings["description"],
     license=settings["license"],
     install_requires=settings["requirements"].split(),
-    extras_require={name: settings[f"{name}_requirements"].split() for name in ("dev", "docs", "cluster", "faiss", "fid", "automl")},
+    extras_require={name: settings[f"{name}_requirements"].split() for name in ("dev", "docs", "cluster", "faiss", "fid", "automl", "lsbo")},
     entry_points={"console_scripts": settings["console_scripts"].split()},
     packages=find_packages(include=["augment_lib", "augment_lib.*"]),
     include_package_data=True,
