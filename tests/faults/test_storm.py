@@ -1,11 +1,11 @@
-"""Twenty runs and five kills of the storm; `make faults` runs it at full size."""
+"""Fourteen runs and five kills of the storm; `make faults` runs it at full size."""
 from pathlib import Path
 
 from storm import check, storm
 
 
 def test_storm(tmp_path):
-    found = storm(tmp_path, n_runs=20, n_kills=5, n_sweep_kills=1, n_workers=3, seconds=1.0, limit=900)
+    found = storm(tmp_path, n_runs=14, n_kills=5, n_sweep_kills=1, n_workers=3, seconds=1.0, limit=900)
     try:
         check(found, 5, 1)
     except AssertionError:
