@@ -8,8 +8,6 @@ __all__ = ['default_report', 'rarity_of', 'Judge', 'score', 'choose', 'prepare_c
 
 # %% ../nbs/41_compare.ipynb #41_compare-03
 import hashlib
-import io
-import time
 import warnings
 from pathlib import Path
 from types import FunctionType
@@ -17,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -25,8 +22,8 @@ from .compare_classes import make_class_units
 from .core import InputError, check_number
 from .methods import ChooseByCV, Prepared, Reweight, check_all_names, code_identity, describe_error, identity, prepare, read_dataset
 from .models import default_regressors, derive_seed, fit_model, seeded  # noqa: F401  default_regressors is for the caller
+from .pieces import as_finished, kept_table
 from .regimes import RegimeB, error_weights
-from .storage import write_atomic
 from .weighting import check_target
 
 # %% ../nbs/41_compare.ipynb #41_compare-09
@@ -203,26 +200,7 @@ def _units(datasets, methods, models, regime, metrics, seeds, bank_seeds, select
 
 def run_and_keep(unit, folder):
     "The rows of a unit: read from the checkpoint if they are there, else computed and kept."
-    path = None if folder is None else Path(folder) / unit_file(unit)
-    if path is not None and path.exists():
-        return pd.read_parquet(path)
-    table = unit.run()
-    if path is not None:
-        buffer = io.BytesIO()
-        table.to_parquet(buffer, index=False)
-        write_atomic(path, buffer.getvalue())
-    return table
-
-
-def _results(units, folder, n_jobs):
-    "(position, table) of each unit, as they finish."
-    if n_jobs == 1:
-        yield from ((i, run_and_keep(unit, folder)) for i, unit in enumerate(units))
-        return
-    def numbered(i, unit):
-        return i, run_and_keep(unit, folder)
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(delayed(numbered)(i, u) for i, u in enumerate(units))
+    return kept_table(None if folder is None else Path(folder) / unit_file(unit), unit.run)
 
 # %% ../nbs/41_compare.ipynb #41_compare-27
 def compare(
@@ -242,8 +220,9 @@ def compare(
     "Resample training rows, train models, judge on untouched rows; one long table."
     check_number("n_jobs", n_jobs, low=-1, integer=True), check_number("bank_seeds", bank_seeds, low=1, integer=True)
     units, done = _units(datasets, methods, models, regime, metrics, seeds, bank_seeds, selection, checkpoint), {}
+    jobs = {i: (run_and_keep, unit, checkpoint) for i, unit in enumerate(units)}
     try:
-        for i, table in tqdm(_results(units, checkpoint, n_jobs), total=len(units), disable=not verbose):
+        for i, table in tqdm(as_finished(jobs, n_jobs), total=len(units), disable=not verbose):
             done[i] = table
     except KeyboardInterrupt as interrupt:
         interrupt.partial_ = pd.concat([done[i] for i in sorted(done)], ignore_index=True) if done else None

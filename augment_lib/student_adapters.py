@@ -6,10 +6,8 @@
 __all__ = ['FRAMEWORKS', 'StudentError', 'student_paths', 'why_not', 'plain_table', 'run_student', 'FrameworkStudent']
 
 # %% ../nbs/27a_student_adapters.ipynb #27a_student_adapters-02
-import json
 import os
 import subprocess
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import augment_lib
 from .core import as_generator, check_number, check_option
+from .peers import run_apart
 from .sampler import check_numeric_target
 from .table import Container
 
@@ -86,22 +85,12 @@ def run_student(
     name, (python, script) = job["framework"], student_paths(job["framework"], root)
     if not (python.exists() and script.exists()):
         raise StudentError(why_not(name, root))
-    with tempfile.TemporaryDirectory(prefix="augment-student-") as folder:
-        folder = Path(folder)
-        train.to_parquet(folder / "train.parquet"), test.to_parquet(folder / "test.parquet")
-        (folder / "job.json").write_text(json.dumps(job))
-        environment = {**os.environ, "OMP_NUM_THREADS": str(job["threads"])}
-        try:
-            run = subprocess.run([python, script, folder], capture_output=True, text=True, timeout=timeout, env=environment)
-        except subprocess.TimeoutExpired:
-            raise StudentError(f"{name} was not done after timeout={timeout} s; raise it, or lower minutes and n_epochs.") from None
-        if run.returncode or not (folder / "done.json").exists():
-            said = (run.stderr.strip().splitlines() or ["no message"])[-1]
-            raise StudentError(f"{name} failed (exit status {run.returncode}): {said}. If a package is missing, run `make students`.")
-        found = pd.read_parquet(folder / "prediction.parquet")["prediction"].to_numpy(dtype=float)
-        if found.shape != (len(test),) or not np.isfinite(found).all():
-            raise StudentError(f"{name} returned {len(found)} predictions, {int(np.sum(~np.isfinite(found)))} of them not finite; expected {len(test)} numbers.")
-        return found, json.loads((folder / "done.json").read_text())
+    found, note = run_apart((python, script), job, {"train": train, "test": test}, "prediction", timeout, name=name,
+                            hint="lower minutes and n_epochs", cure="make students", error=StudentError)
+    found = found["prediction"].to_numpy(dtype=float)
+    if found.shape != (len(test),) or not np.isfinite(found).all():
+        raise StudentError(f"{name} returned {len(found)} predictions, {int(np.sum(~np.isfinite(found)))} of them not finite; expected {len(test)} numbers.")
+    return found, note
 
 # %% ../nbs/27a_student_adapters.ipynb #27a_student_adapters-12
 class FrameworkStudent(RegressorMixin, BaseEstimator):

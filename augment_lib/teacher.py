@@ -31,6 +31,7 @@ from threadpoolctl import threadpool_limits
 
 from .class_sampler import LabelContainer
 from .core import InputError, as_generator, check_number, check_option
+from .data import duplicate_groups
 from .generative_model import guess_task
 from .sampler import check_numeric_target
 from .table import Container
@@ -82,7 +83,7 @@ def fold_numbers(
     seed: int,
 ) -> np.ndarray:       # (n,) fold of each row
     "Folds at random, equal rows together, classes spread."
-    groups = pd.util.hash_pandas_object(X, index=False).factorize()[0]
+    groups = pd.factorize(duplicate_groups(X))[0]          # numbered by first appearance: the folds depend on the numbers
     n_groups, twins = groups.max() + 1, groups.max() + 1 < len(groups)
     k = int(min(cv, n_groups))
     if k < 2:

@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import StandardScaler
+from tables import homes
 
 from augment_lib.baselines import (GaussianNoise, JointRows, ROSE, SMOGN, SMOTER, WeightedOversampler, distance_matrix, feature_codes,
                                    half_median_distance, nearest_rows, rows_between)
@@ -26,24 +27,9 @@ def numbers(n=80, d=4, seed=0):
     return X, np.exp(0.7 * X[:, 0] / X[:, 0].std()) + 0.1 * rng.normal(size=n)
 
 
-def mixed(n=60, seed=0):
-    rng = np.random.default_rng(seed)
-    X = pd.DataFrame({
-        "area": rng.gamma(3, 20, n),
-        "rooms": rng.integers(1, 9, n),
-        "floor": pd.array(rng.integers(0, 5, n), dtype="Int64"),
-        "small": rng.normal(size=n).astype(np.float32),
-        "town": pd.Categorical(rng.choice(["b", "a"], n), categories=["a", "b", "never"]),
-        "kind": rng.choice(["flat", "house"], n),
-        "lift": rng.random(n) < 0.5,
-        "same": 3.0,
-    }, index=[f"row{i}" for i in range(n)])
-    return X, pd.Series(X.area.to_numpy() * 2 + rng.exponential(30, n), index=X.index, name="price")
-
-
 @every
 def test_mixed_frame_comes_back_as_it_was(kind):
-    X, y = mixed()
+    X, y = homes()
     sampler = kind(n_synthetic=3.0, random_state=0)
     X_res, y_res = sampler.fit_resample(X, y)
     assert len(X_res) == len(y_res) == 4 * len(X)
@@ -140,7 +126,7 @@ def test_bad_arguments_are_named(kind):
 
 @every
 def test_zero_rows_and_categories_only(kind):
-    X, y = mixed()
+    X, y = homes()
     assert len(kind(n_synthetic=0, random_state=0).fit_resample(X, y)[0]) == len(X)
     only = X[["town", "kind", "lift"]]
     X_res, y_res = kind(random_state=0).fit_resample(only, y)
@@ -246,7 +232,7 @@ def test_neighbours_and_medians_against_brute_force():
     assert np.allclose(half_median_distance(X), np.median(gaps, axis=1) / 2)
     np.fill_diagonal(gaps, np.inf)
     assert np.array_equal(nearest_rows(X, 3), np.argsort(gaps, axis=1)[:, :3])
-    X, y = mixed()
+    X, y = homes()
     place = distance_matrix(*feature_codes(JointRows(X, y)))
     differs = (X[["town", "kind", "lift"]].iloc[0].astype(str) != X[["town", "kind", "lift"]].iloc[1].astype(str)).sum()
     parts = [((X[c].iloc[0] - X[c].iloc[1]) / (X[c].max() - X[c].min())) ** 2 for c in ("area", "rooms", "floor", "small")]

@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks as sklearn_checks
+from tables import homes
 
 from augment_lib.class_baselines import KINDS, ClassOversampler, GaussianSMOTE, SelectGenes, class_methods
 from augment_lib.classifiers import class_models
@@ -28,15 +29,6 @@ every = pytest.mark.parametrize("name", list(class_methods()))
 
 def get(name, seed=0, **options):
     return class_methods()[name].set_params(random_state=seed, **options)
-
-
-def mixed(n=80, seed=0):
-    rng = np.random.default_rng(seed)
-    X = pd.DataFrame({
-        "area": rng.gamma(3, 20, n), "rooms": rng.integers(1, 9, n), "floor": pd.array(rng.integers(0, 5, n), dtype="Int64"),
-        "small": rng.normal(size=n).astype(np.float32), "town": pd.Categorical(rng.choice(["b", "a"], n), categories=["a", "b", "never"]),
-        "kind": rng.choice(["flat", "house"], n), "lift": rng.random(n) < 0.5, "same": 3.0}, index=[f"row{i}" for i in range(n)])
-    return X, pd.Series(np.repeat(["common", "few", "rare"], [n - 25, 20, 5])[rng.permutation(n)], index=X.index, name="label")
 
 
 def samplers():
@@ -58,7 +50,7 @@ def test_imbalanced_learn_checks(estimator, check):
 @every
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_mixed_frame_comes_back_as_it_was(name):
-    X, y = mixed()
+    X, y = homes(80, target="classes")
     sampler = get(name)
     X_res, y_res = sampler.fit_resample(X, y)
     assert y_res.value_counts().to_dict() == {"common": 55, "few": 55, "rare": 55}
@@ -90,7 +82,7 @@ def test_any_class_sizes_end_even(name, counts, extra, seed):
 @every
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_copies_and_seeds_are_rows_of_the_class(name):
-    X, y = mixed()
+    X, y = homes(80, target="classes")
     sampler = get(name)
     X_res, y_res = sampler.fit_resample(X, y)
     seeds, new = sampler.seed_indices_[80:], np.flatnonzero(sampler.is_synthetic_)
@@ -245,7 +237,7 @@ def test_names_and_seeds():
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("name", ["balanced_forest", "easy_ensemble"])
 def test_models_find_the_rare_class(name):
-    X, y = mixed(300)
+    X, y = homes(300, target="classes")
     X["area"] += 200 * (y == "rare")
     model = seeded(class_models(20)[name], 0)
     p = model.fit(X, y).predict_proba(X)

@@ -1,16 +1,12 @@
 """DAVID from the outside: containers, modes, presets, banks, saving, bad input, Ctrl-C, pipelines."""
 
 import pickle
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
+import tables
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from imblearn.pipeline import Pipeline, make_pipeline
@@ -21,6 +17,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from tables import assert_good
 
 from augment_lib.core import InputError, ModelFileError
 from augment_lib.david import DAVID, PAPER, PRESETS, architecture, epochs_for
@@ -37,30 +34,7 @@ def david(**options):
 
 def mixed(n=40, seed=0):
     """A table of every kind of column that a data frame can hold, and a skewed target."""
-    rng = np.random.default_rng(seed)
-    levels = rng.choice(["low", "mid", "high"], n)
-    X = pd.DataFrame(
-        {
-            "double": rng.normal(100, 3, n),
-            "single": rng.random(n).astype("float32"),
-            "half": rng.random(n).astype("float16"),
-            "long": rng.integers(-5, 900, n),
-            "byte": rng.integers(0, 200, n).astype("uint8"),
-            "flag": rng.random(n) < 0.3,
-            "word": rng.choice(["x", "y", "z"], n),
-            "object": pd.Series(rng.choice(["red", "blue"], n), dtype=object),
-            "level": pd.Categorical(levels, ["low", "mid", "high", "never"], ordered=True),
-            "code": pd.Categorical(rng.integers(3, 6, n)),
-            "Int": pd.array(rng.integers(0, 9, n), dtype="Int64"),
-            "Float": pd.array(rng.random(n), dtype="Float64"),
-            "Bool": pd.array(rng.random(n) < 0.5, dtype="boolean"),
-            "String": pd.array(rng.choice(["u", "v"], n), dtype="string"),
-            "sparse": pd.arrays.SparseArray(np.where(rng.random(n) < 0.7, 0.0, rng.random(n))),
-            "sparse_int": pd.arrays.SparseArray(rng.integers(0, 2, n), fill_value=0),
-            "constant": np.full(n, 7),
-        }
-    )
-    return X, pd.Series(rng.gamma(1.5, 3, n), name="cost")
+    return tables.mixed(n, seed, target="skewed")
 
 
 def numbers(n=40, d=4, seed=0):
@@ -68,24 +42,6 @@ def numbers(n=40, d=4, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, d))
     return X, np.exp(X[:, 0]) + 0.1 * rng.random(n)
-
-
-def assert_good(X, y, X_res, y_res):
-    """Originals first and untouched, dtypes kept, nothing missing, nothing out of range."""
-    n = len(X)
-    pd.testing.assert_frame_equal(X_res.iloc[:n], X, check_names=False)
-    pd.testing.assert_series_equal(y_res.iloc[:n], y, check_index=False)
-    assert X_res.dtypes.equals(X.dtypes) and y_res.dtype == y.dtype and y_res.name == y.name
-    assert X_res.columns.equals(X.columns) and X_res.index.equals(y_res.index)
-    assert not X_res.isna().any(axis=None) and not y_res.isna().any()
-    new = X_res.iloc[n:]
-    for i, dtype in enumerate(X.dtypes):
-        old, cells = X.iloc[:, i], new.iloc[:, i]
-        if pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype):
-            assert cells.min() >= old.min() and cells.max() <= old.max(), X.columns[i]
-        else:
-            assert set(cells) <= set(old), X.columns[i]
-    assert y_res.min() >= y.min() and y_res.max() <= y.max()
 
 
 # ---- containers ----
@@ -100,7 +56,7 @@ def test_every_dtype_comes_back(options):
     X_res, y_res = david(**options).fit_resample(X, y)
     pd.testing.assert_frame_equal(X, before)
     assert len(X_res) == 2 * len(X)
-    assert_good(X, y, X_res, y_res)
+    assert_good(X, X_res, y, y_res)
     assert list(X_res["level"].cat.categories) == ["low", "mid", "high", "never"] and X_res["level"].cat.ordered
     assert (X_res["level"] != "never").all() and (X_res["constant"] == 7).all()
 
@@ -171,7 +127,7 @@ def test_the_target_keeps_its_dtype_and_integers_stay_whole(target):
     X, _ = mixed()
     y = pd.Series(np.random.default_rng(1).integers(1, 30, len(X)), name="rings").astype(target)
     X_res, y_res = david().fit_resample(X, y)
-    assert_good(X, y, X_res, y_res)
+    assert_good(X, X_res, y, y_res)
     if "nt" in target:
         assert (y_res % 1 == 0).all()
 
@@ -612,46 +568,10 @@ def test_sampling_with_a_given_target_or_before_fit():
 
 # ---- Ctrl-C ----
 
-CHILD = """
-import sys, warnings
-import numpy as np
-from augment_lib.david import DAVID
-from augment_lib.weighting import DensityWeighting
-warnings.simplefilter("ignore")
-
-class Told(DensityWeighting):
-    def weights(self, X, y):
-        print("training starts", flush=True)
-        return super().weights(X, y)
-
-rng = np.random.default_rng(0)
-X, y = rng.normal(size=(200, 4)), rng.gamma(2, size=200)
-DAVID(n_epochs=1, random_state=0).fit(X, y)          # what torch imports late is imported now
-sampler = DAVID(n_epochs=10**7, random_state=0, weighting=Told())
-try:
-    sampler.fit_resample(X, y)
-except KeyboardInterrupt:
-    X_new, y_new = sampler.sample(50)
-    print("interrupted", sampler.interrupted_, X_new.shape, bool(np.isfinite(X_new).all()), len(sampler.history_) > 0, flush=True)
-    sampler.set_params(weighting="density").save(sys.argv[1])       # Told is a class of this script, which a folder cannot hold
-    sys.exit(7)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT to a child needs POSIX")
-def test_ctrl_c_leaves_a_usable_model(tmp_path):
-    child = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(CHILD), str(tmp_path / "m")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert child.stdout.readline() == "training starts\n"
-        time.sleep(2)
-        child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=60)
-    finally:
-        child.kill()
-    assert child.returncode == 7 and out == "interrupted True (50, 4) True True\n", err
-    assert DAVID.load(tmp_path / "m").interrupted_
+def test_ctrl_c_leaves_a_usable_model(press_ctrl_c):
+    out, folder = press_ctrl_c("augment_lib.david.DAVID", "rng.normal(size=(200, 4)), rng.gamma(2, size=200)", weighting="density", draw="sampler.sample(50)[0]")
+    assert out == "interrupted True None (50, 4) True True\n"
+    assert DAVID.load(folder).interrupted_
 
 
 # ---- scikit-learn's conventions ----

@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.preprocessing import StandardScaler
+from tables import assert_good, mixed
 
 from augment_lib.core import InputError
 from augment_lib.gae import GAE
@@ -33,30 +34,6 @@ def gae(*args, **options):
     return GAE(*args, **{"hidden_dims": (8,), "n_epochs": 2, "n_components": 3, "random_state": 0, **options})
 
 
-def mixed(n=60, seed=0):
-    """A table of every kind of column that a data frame can hold, and three classes of words."""
-    rng = np.random.default_rng(seed)
-    X = pd.DataFrame(
-        {
-            "double": rng.normal(100, 3, n),
-            "single": rng.random(n).astype("float32"),
-            "half": rng.random(n).astype("float16"),
-            "long": rng.integers(-5, 900, n),
-            "byte": rng.integers(0, 200, n).astype("uint8"),
-            "flag": rng.random(n) < 0.3,
-            "word": rng.choice(["x", "y", "z"], n),
-            "level": pd.Categorical(rng.choice(["low", "mid", "high"], n), ["low", "mid", "high", "never"], ordered=True),
-            "Int": pd.array(rng.integers(0, 9, n), dtype="Int64"),
-            "Float": pd.array(rng.random(n), dtype="Float64"),
-            "Bool": pd.array(rng.random(n) < 0.5, dtype="boolean"),
-            "String": pd.array(rng.choice(["u", "v"], n), dtype="string"),
-            "sparse": pd.arrays.SparseArray(np.where(rng.random(n) < 0.7, 0.0, rng.random(n))),
-            "constant": np.full(n, 7),
-        }
-    )
-    return X, pd.Series(np.resize(["common"] * 6 + ["rare"] * 2 + ["odd"], n), name="kind", dtype=object)
-
-
 def numbers(n=60, d=4, rare=12):
     rng = np.random.default_rng(0)
     y = (np.arange(n) < rare).astype(int)
@@ -65,21 +42,6 @@ def numbers(n=60, d=4, rare=12):
 
 def pictures(n=40, shape=(5, 4), dtype="float32"):
     return np.random.default_rng(0).random((n, *shape)).astype(dtype)
-
-
-def assert_good(X, X_res):
-    """Originals first and untouched, dtypes kept, nothing missing, nothing out of range."""
-    n = len(X)
-    pd.testing.assert_frame_equal(X_res.iloc[:n], X)
-    assert X_res.dtypes.equals(X.dtypes) and X_res.columns.equals(X.columns) and X_res.index.is_unique and not X_res.isna().any(axis=None)
-    for i, dtype in enumerate(X.dtypes):
-        old, cells = X.iloc[:, i], X_res.iloc[n:, i]
-        if not len(cells):
-            continue
-        if pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype):
-            assert cells.min() >= old.min() and cells.max() <= old.max(), X.columns[i]
-        else:
-            assert set(cells) <= set(old), X.columns[i]
 
 
 # ---- tables in every container

@@ -1,11 +1,6 @@
 """One sampler for every autoencoder: sampling, laws, components, banks of subsets, saving, Ctrl-C."""
 
 import pickle
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 
 import numpy as np
 import pandas as pd
@@ -393,43 +388,10 @@ def test_delta_reached_and_not_reached():
 
 # ---- Ctrl-C
 
-CHILD = """
-import sys, warnings
-import numpy as np
-from augment_lib.generative import GenerativeAutoencoder
-warnings.simplefilter("ignore")
-
-class Told:
-    def weights(self, X, y):
-        print("training starts", flush=True)
-        return np.ones(len(X))
-
-rng = np.random.default_rng(0)
-X = rng.random((200, 4, 3))
-GenerativeAutoencoder(n_epochs=1, hidden_dims=(8,), random_state=0).fit(X)          # what torch imports late is imported now
-sampler = GenerativeAutoencoder(n_epochs=10**7, hidden_dims=(8,), random_state=0, weighting=Told())
-try:
-    sampler.fit_resample(X)
-except KeyboardInterrupt:
-    X_new = sampler.sample(50)
-    print("interrupted", sampler.interrupted_, sampler.diagnostics_["stopped"], X_new.shape, bool(np.isfinite(X_new).all()), len(sampler.history_) > 0, flush=True)
-    sampler.set_params(weighting="uniform").save(sys.argv[1])       # Told is a class of this script, which a folder cannot hold
-    sys.exit(7)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT to a child needs POSIX")
-def test_ctrl_c_leaves_a_usable_model(tmp_path):
-    child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(CHILD), str(tmp_path / "m")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert child.stdout.readline() == "training starts\n"
-        time.sleep(1.5)
-        child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=60)
-    finally:
-        child.kill()
-    assert child.returncode == 7 and out == "interrupted True interrupted (50, 4, 3) True True\n", err
-    assert GenerativeAutoencoder.load(tmp_path / "m").interrupted_
+def test_ctrl_c_leaves_a_usable_model(press_ctrl_c):
+    out, folder = press_ctrl_c("augment_lib.generative.GenerativeAutoencoder", "(rng.random((200, 4, 3)),)", options=", hidden_dims=(8,)", draw="sampler.sample(50)")
+    assert out == "interrupted True interrupted (50, 4, 3) True True\n"
+    assert GenerativeAutoencoder.load(folder).interrupted_
 
 
 # ---- scikit-learn's conventions

@@ -8,6 +8,7 @@ from imblearn.utils.estimator_checks import parametrize_with_checks as imblearn_
 from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.utils.estimator_checks import parametrize_with_checks as sklearn_checks
+from tables import homes
 
 from augment_lib.core import InputError
 from augment_lib.mixing import ADA, CMixup, Distill, NoisyCopies, draw_partners, even_seeds, pull
@@ -30,16 +31,9 @@ def test_imbalanced_learn_checks(estimator, check):
     check(estimator)
 
 
-def mixed(n=80, seed=0):
-    rng = np.random.default_rng(seed)
-    X = pd.DataFrame({"area": rng.gamma(3, 20, n), "rooms": rng.integers(1, 9, n), "town": pd.Categorical(rng.choice(["b", "a"], n), categories=["a", "b", "never"]),
-                      "lift": rng.random(n) < 0.5, "same": 3.0}, index=[f"row{i}" for i in range(n)])
-    return X, pd.Series(X.area.to_numpy() * 2 + rng.exponential(30, n), index=X.index, name="price")
-
-
 @every
 def test_mixed_frame_comes_back_as_it_was(kind):
-    X, y = mixed()
+    X, y = homes(80)
     sampler = kind(n_synthetic=2.5, random_state=0)
     X_res, y_res = sampler.fit_resample(X, y)
     assert len(X_res) == 80 + 200 and X_res.dtypes.equals(X.dtypes)
@@ -56,7 +50,7 @@ def test_mixed_frame_comes_back_as_it_was(kind):
 
 @every
 def test_refuses_what_is_no_number(kind):
-    X, y = mixed()
+    X, y = homes(80)
     with pytest.raises(InputError):
         kind().fit(X, np.full(80, "word"))
     with pytest.raises(InputError):
@@ -91,7 +85,7 @@ def test_a_mixture_lies_between_two_rows_and_its_label_too():
 
 
 def test_distances_of_targets_shrink_with_the_kernel():
-    X, y = mixed(200)
+    X, y = homes(200)
     jumps = []
     for width in (0.05, 0.5, 20.0):
         sampler = CMixup(bandwidth=width, random_state=0)
@@ -128,7 +122,7 @@ def test_ada_moves_features_and_target_alike():
 # ---- copies and distillation
 
 def test_noisy_copies_keep_label_and_seed():
-    X, y = mixed(500)
+    X, y = homes(500)
     sampler = NoisyCopies(noise=0.2, random_state=0)
     X_res, y_res = sampler.fit_resample(X, y)
     origin = sampler.seed_indices_[500:]
@@ -139,7 +133,7 @@ def test_noisy_copies_keep_label_and_seed():
 
 
 def test_distilled_labels_have_not_seen_their_row():
-    X, y = mixed()
+    X, y = homes(80)
     numbers, model = X[["area", "rooms"]], KNeighborsRegressor(1)
     honest, seen = (Distill(model=model, labels=labels, random_state=0).fit(numbers, y) for labels in ("out_of_fold", "seen"))
     assert np.allclose(seen.out_of_fold_, y) and not np.isclose(honest.out_of_fold_, y).any()
@@ -152,7 +146,7 @@ def test_distilled_labels_have_not_seen_their_row():
                                            (ADA(n_clusters=0), "n_clusters"), (NoisyCopies(noise=-1), "noise"), (Distill(cv=1), "cv=1"), (Distill(labels="x"), "labels")])
 def test_wrong_arguments_say_so(sampler, said):
     with pytest.raises(InputError, match=said):
-        sampler.fit(*mixed())
+        sampler.fit(*homes(80))
 
 
 def test_even_seeds():

@@ -1,8 +1,6 @@
 """Out-of-process peers: on a fake environment (a script that obeys the folder's rules), and on the real one where it is there."""
 import json
-import stat
 import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -32,17 +30,13 @@ rows.to_parquet(folder / "synthetic.parquet")
 """
 
 
-def make_root(folder, missing=0):
-    python, script = peer_paths(folder)
-    for path, text in ((python, STUB.format(python=sys.executable, missing=missing)), (script, "")):
-        path.parent.mkdir(parents=True)
-        path.write_text(text)
-    python.chmod(python.stat().st_mode | stat.S_IXUSR)
-    return folder
+@pytest.fixture
+def make_root(fake_environment):
+    return lambda folder, missing=0: fake_environment(folder, peer_paths(folder), STUB, missing)
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path, make_root):
     return make_root(tmp_path)
 
 
@@ -107,7 +101,7 @@ def test_failed_runs_say_why(root, table, options, timeout, message):
         PeerSampler(root=root, options=options, timeout=timeout).fit(*table)
 
 
-def test_absent_environment_and_bad_arguments(tmp_path, table):
+def test_absent_environment_and_bad_arguments(tmp_path, table, make_root):
     assert not any(peer_available(model, tmp_path) for model in PEERS)
     with pytest.raises(PeerError, match="make peers"):
         PeerSampler(root=tmp_path).fit(*table)

@@ -1,7 +1,5 @@
 """Students of other frameworks: on a fake environment that obeys the folder's rules, and on the real ones where they are there."""
 import json
-import stat
-import sys
 
 import numpy as np
 import pandas as pd
@@ -40,17 +38,13 @@ def framework(request):
     return request.param
 
 
-def make_root(folder, framework, missing=0):
-    python, script = student_paths(framework, folder)
-    for path, text in ((python, STUB.format(python=sys.executable, missing=missing)), (script, "")):
-        path.parent.mkdir(parents=True)
-        path.write_text(text)
-    python.chmod(python.stat().st_mode | stat.S_IXUSR)
-    return folder
+@pytest.fixture
+def make_root(fake_environment):
+    return lambda folder, framework, missing=0: fake_environment(folder, student_paths(framework, folder), STUB, missing)
 
 
 @pytest.fixture
-def root(tmp_path, framework):
+def root(tmp_path, framework, make_root):
     return make_root(tmp_path, framework)
 
 
@@ -71,7 +65,7 @@ def test_files_travel(root, framework):
 
 
 @pytest.mark.parametrize("do, said", [("fail", "out of ideas"), ("silent", "no message"), ("nan", "1 of them not finite"), ("short", "9 predictions")])
-def test_failures_name_the_framework_and_the_cause(tmp_path, do, said):
+def test_failures_name_the_framework_and_the_cause(tmp_path, do, said, make_root):
     X, y = table()
     student = FrameworkStudent(framework="h2o", options={"do": do}, root=make_root(tmp_path, "h2o")).fit(X[:40], y[:40])
     with pytest.raises(StudentError, match=said) as error:
@@ -79,14 +73,14 @@ def test_failures_name_the_framework_and_the_cause(tmp_path, do, said):
     assert "h2o" in str(error.value)
 
 
-def test_a_student_that_takes_too_long_is_stopped(tmp_path):
+def test_a_student_that_takes_too_long_is_stopped(tmp_path, make_root):
     X, y = table()
     student = FrameworkStudent(framework="autokeras", options={"do": "sleep"}, timeout=1, root=make_root(tmp_path, "autokeras")).fit(X, y)
     with pytest.raises(StudentError, match="timeout=1"):
         student.predict(X)
 
 
-def test_what_is_missing_is_said(tmp_path, framework):
+def test_what_is_missing_is_said(tmp_path, framework, make_root):
     assert "make students" in why_not(framework, tmp_path)
     X, y = table()
     student = FrameworkStudent(framework=framework, root=tmp_path).fit(X, y)

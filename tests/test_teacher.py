@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.datasets import load_diabetes, make_friedman1
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from augment_lib.core import InputError
+from augment_lib.data import duplicate_groups
 from augment_lib.mixing import even_seeds
 from augment_lib.row_features import CopulaFeatures, NoisyFeatures, SamplerFeatures, interpolated_features
 from augment_lib.synthesis import DataSpaceBootstrap
@@ -76,6 +78,22 @@ def test_folds_keep_equal_rows_together(cv, n_groups, copies, classes):
     folds = fold_numbers(X, y, cv, classes, 0)
     assert (folds.reshape(n_groups, copies) == folds.reshape(n_groups, copies)[:, :1]).all()
     assert len(set(folds)) == min(cv, n_groups)
+
+
+@given(st.integers(0, 10**6), st.integers(4, 60), st.integers(2, 20))
+@settings(max_examples=40, deadline=None)
+def test_folds_are_those_of_hashed_rows(seed, n, values):
+    "Equal rows were once found by their hashes; folds, and with them all stored results, must not move."
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame({"k": rng.integers(0, values, n), "w": rng.choice(["u", "v"], n), "r": rng.choice([0.1, -2.0, 1e300], n), "f": rng.random(n) < 0.5})
+    X = X[list(rng.permutation(list(X)))[:rng.integers(1, 5)]]
+    groups = pd.util.hash_pandas_object(X, index=False).factorize()[0]
+    assert np.array_equal(pd.factorize(duplicate_groups(X))[0], groups)
+    if 3 <= groups.max() + 1 < n:
+        hashed = np.empty(n, int)
+        for number, (_, rows) in enumerate(GroupKFold(3, shuffle=True, random_state=0).split(X, None, groups)):
+            hashed[rows] = number
+        assert np.array_equal(fold_numbers(X, np.zeros(n), 3, False, 0), hashed)
 
 
 def test_out_of_fold_predictions_have_not_seen_their_row():

@@ -90,6 +90,28 @@ def test_a_table_of_students(rooms):
     assert plain.test_train_gap.isna().all() and plain.model.eq("ridge").all()
 
 
+def test_a_teacher_is_asked_once_and_a_diverged_student_is_a_gap(rooms):
+    class Asked:
+        out_of_fold_ = np.zeros(80)
+
+        def __init__(self): self.n = 0
+
+        def predict(self, X):
+            self.n += 1
+            return np.zeros(len(X))
+
+    class Diverged(LinearRegression):
+        def predict(self, X): return np.full(len(X), np.nan)
+
+    mine = [room._replace(teacher=Asked()) for room in rooms] + [rooms[0]._replace(teacher=None, seed=9)]
+    found = teach(mine, {"none": None, "again": None}, Diverged())
+    assert [room.teacher.n for room in mine[:2]] == [1, 1] and found.rmse.isna().all() and found.teacher_rmse.isna().sum() == 2
+    told = teacher_rows(mine[:2])
+    assert [room.teacher.n for room in mine[:2]] == [2, 2]
+    assert np.allclose(told.rmse, [np.sqrt(np.mean(room.y_test**2)) for room in mine[:2]]) and (told.rmse == told.teacher_rmse).all()
+    assert np.allclose(told.test_train_gap, np.log(told.rmse / [np.sqrt(np.mean(room.y**2)) for room in mine[:2]]))
+
+
 def test_steps_are_equal(rooms):
     found = teach(rooms, {"none": None, "V 1": Recipe(), "V 5": Recipe(volume=5.0)}, MLPStudent(n_epochs=60)).groupby("method").steps.mean()
     assert found.max() - found.min() <= 15 / 2, "the nearest whole number of passes"
