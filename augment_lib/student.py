@@ -174,8 +174,8 @@ def _ready(lesson, classify):
 
 # %% ../nbs/27_student.ipynb #27_student-18
 PRESETS = {
-    "untuned": dict(n_epochs=200, weight_decay=0.0, patience=None, search=None),
-    "tuned": dict(n_epochs=400, weight_decay=0.0, patience=40, search={"weight_decay": (1e-4, 1e-3, 1e-2)}),
+    "untuned": dict(n_epochs=200, weight_decay=0.0, patience=None, search=None, refit=False),
+    "tuned": dict(n_epochs=400, weight_decay=0.0, patience=40, search={"weight_decay": (1e-4, 1e-3, 1e-2)}, refit=True),
 }
 SEARCHED = ("hidden_dims", "weight_decay", "learning_rate")
 
@@ -184,10 +184,10 @@ class _Student(BaseEstimator):
     _classify = False
 
     def __init__(self, *, preset="untuned", hidden_dims=(64, 64), activation="relu", n_nets=1, n_epochs=None, batch_size=32, learning_rate=1e-3,
-                 weight_decay=None, patience=None, validation_share=0.2, search=None, equal_steps=True, random_state=None, device="cpu"):
+                 weight_decay=None, patience=None, validation_share=0.2, search=None, refit=None, equal_steps=True, random_state=None, device="cpu"):
         self.preset, self.hidden_dims, self.activation, self.n_nets, self.n_epochs = preset, hidden_dims, activation, n_nets, n_epochs
         self.batch_size, self.learning_rate, self.weight_decay, self.patience = batch_size, learning_rate, weight_decay, patience
-        self.validation_share, self.search, self.equal_steps, self.random_state, self.device = validation_share, search, equal_steps, random_state, device
+        self.validation_share, self.search, self.refit, self.equal_steps, self.random_state, self.device = validation_share, search, refit, equal_steps, random_state, device
 
     def _settings(self):
         "What is in force: the preset's values where nothing was given."
@@ -208,7 +208,7 @@ class _Student(BaseEstimator):
     def _candidates(self):
         "Settings that compete, one dict each."
         settings = self._settings()
-        search = settings.pop("search") or {}
+        search, _ = settings.pop("search") or {}, settings.pop("refit")
         return [settings | dict(zip(search, values)) for values in itertools.product(*search.values())]
 
     def fit(self, X, y, sample_weight=None, real=None, origin=None):
@@ -226,7 +226,7 @@ class _Student(BaseEstimator):
     def fit_many(self, lessons) -> list:
         "One fitted student per `Lesson`, all networks of one shape and length in one bank; this one stays as it is."
         ready = [_ready(lesson, self._classify) for lesson in lessons]
-        return [_graduate(clone(self), one, nets, chosen) for one, (nets, chosen) in zip(ready, _train(self, ready))]
+        return [_graduate(clone(self), one, *found) for one, found in zip(ready, _train(self, ready))]
 
     def _outputs(self, X):
         "(K, m, outputs) of the networks."
@@ -255,7 +255,7 @@ class _Student(BaseEstimator):
         return tags
 
 # %% ../nbs/27_student.ipynb #27_student-19
-def _graduate(student, ready, nets, chosen):
+def _graduate(student, ready, nets, chosen, winner):
     "Put what was learnt into a fresh student."
     validate_data(student, ready.lesson.X, skip_check_array=True)
     student._container, student._encoder, student.n_nets_ = ready.container, ready.encoder, len(nets)
@@ -265,7 +265,8 @@ def _graduate(student, ready, nets, chosen):
     student.net_ = stack_nets([one.net for one in nets]).double()      # an answer must not depend on the rows beside it
     student.chosen_ = {name: chosen[name] for name in ("hidden_dims", "weight_decay", "learning_rate")}
     student.history_ = pd.concat([one.history.assign(replicate=k) for k, one in enumerate(nets)], ignore_index=True)
-    student.judged_ = [float(_judged(one)) for one in nets]
+    student.search_history_ = winner.history
+    student.judged_ = [float(_judged(one)) for one in (nets if nets[0] is winner else [winner] * len(nets))]
     student.n_iter_ = max(one.n_epochs for one in nets)
     student.stopped_ = [one.stopped for one in nets]
     student.n_steps_ = [one.n_epochs * -(-len(one.job.rows) // student.batch_size) for one in nets]
@@ -291,13 +292,14 @@ def _job(student, ready, settings, seed, start):
     "One network: which rows of the stack train it, which judge it, how long."
     n = len(ready.matrix)
     train, judges = np.arange(n), np.empty(0, int)
-    if settings["patience"] is not None:
+    if settings["patience"] is not None and "passes" not in settings:
         train, judges = split_rows(ready.real, ready.lesson.origin, student.validation_share, seed, ready.codes)
     weights = None if ready.lesson.sample_weight is None else ready.lesson.sample_weight[train]
     if weights is not None and weights.sum() == 0:
         train, judges, weights = np.arange(n), np.empty(0, int), ready.lesson.sample_weight
     length = [passes(epochs, int(ready.real[train].sum()), len(train), student.batch_size, student.equal_steps) if epochs else None
               for epochs in (settings["n_epochs"], settings["patience"] if len(judges) else None)]
+    length = [settings["passes"], None] if "passes" in settings else length
     params = {"weight_decay": float(settings["weight_decay"]), "learning_rate": float(settings["learning_rate"])}
     job = Job(start + train, seed, params, None if weights is None else weights / weights.mean(), validation_rows=start + judges if len(judges) else None)
     shape = (ready.matrix.shape[1], ready.targets.shape[1], tuple(settings["hidden_dims"]), *length)
@@ -327,14 +329,22 @@ def _train_jobs(student, ready, plans):
 
 
 def _train(student, ready):
-    "(networks, settings) per lesson: the winner of the search first, then its companions."
+    "(networks, settings, winner of the search) per lesson."
     candidates, seeds = student._candidates(), [spawn_seeds(one.lesson.seed, student.n_nets) for one in ready]
     first = _train_jobs(student, ready, [(i, c, seeds[i][0]) for i in range(len(ready)) for c in candidates])
     rounds = [first[i * len(candidates):(i + 1) * len(candidates)] for i in range(len(ready))]
     best = [int(np.argmin([_judged(one) for one in nets])) if len(nets) > 1 else 0 for nets in rounds]
-    plans = [(i, candidates[b], seed) for i, b in enumerate(best) for seed in seeds[i][1:]]
+    winners = [nets[b] for nets, b in zip(rounds, best)]
+    again = [_best_length(one) if student._settings()["refit"] else 0 for one in winners]           # 0: the winner itself is the first network
+    plans = [(i, candidates[b] | ({"passes": again[i]} if again[i] else {}), seed) for i, b in enumerate(best) for seed in seeds[i][not again[i]:]]
     others = iter(_train_jobs(student, ready, plans)) if plans else iter(())
-    return [([rounds[i][b], *itertools.islice(others, student.n_nets - 1)], candidates[b]) for i, b in enumerate(best)]
+    return [([*([] if n else [one]), *itertools.islice(others, student.n_nets - (not n))], candidates[b], one) for one, b, n in zip(winners, best, again)]
+
+
+def _best_length(fitted):
+    "Passes that the judges liked best, to a power of 1.5; 0 where nobody judged."
+    errors = fitted.history.get("validation", pd.Series(dtype=float)).to_numpy(float)
+    return round(1.5 ** round(np.log1p(np.nanargmin(errors)) / np.log(1.5))) if np.isfinite(errors).any() else 0
 
 
 def _judged(fitted):
@@ -353,12 +363,13 @@ class MLPStudent(RegressorMixin, _Student):
     n_epochs : int or None, passes over as many rows as are real. batch_size : int. learning_rate : float, Adam's.
     weight_decay : float or None, factor of half the squared norm of the weights. patience : int or None, epochs without improvement.
     validation_share : float, share of the real rows that judges epochs. search : dict or None, argument -> values that compete.
+    refit : bool or None, train again on all rows, as long as the judges liked best.
     equal_steps : bool, False makes an epoch a pass over all rows. random_state : None, int or RandomState. device : "auto", "cpu" or "cuda".
 
     Attributes
     ----------
-    history_ : DataFrame, one row per pass and network. chosen_ : dict, the settings that won. stagnated_ : bool, the loss of most networks stopped
-    falling early. judged_ : list, lowest error of each network on its judges (without early stopping: on its training rows). n_steps_ : list, gradient steps of each network. stopped_ : list, why each stopped.
+    history_ : DataFrame, one row per pass and network. search_history_ : DataFrame, of the winner of the search, with its judges. chosen_ : dict, the settings that won. stagnated_ : bool, the loss of most networks stopped
+    falling early. judged_ : list, lowest error of each network on its judges (without early stopping: on its training rows; after a refit: of the search's winner). n_steps_ : list, gradient steps of each network. stopped_ : list, why each stopped.
 
     Examples
     --------

@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import importlib.util
 import logging
+import multiprocessing
 import signal
 import threading
 import time
@@ -44,6 +45,8 @@ def loopback_client(
     "A Dask client of its own on 127.0.0.1, no dashboard; workers and ports are gone afterwards."
     from distributed import Client, LocalCluster     # takes a second, and most teachers need no workers
 
+    if multiprocessing.get_start_method(allow_none=True) not in (None, *multiprocessing.get_all_start_methods()):
+        multiprocessing.set_start_method("spawn", force=True)     # a process of joblib says "loky" here, which no child of Dask's understands
     cluster = LocalCluster(n_workers=n_workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None, memory_limit=0,
                            silence_logs=logging.CRITICAL, env={"PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"})
     try:
@@ -136,15 +139,18 @@ def tpot_search(
         except (KeyboardInterrupt, KeyError):
             if not heard:
                 raise
+        except Exception as error:                            # TPOT's own class of error for this is Exception
+            if "No individuals could be evaluated" not in str(error):
+                raise
     return _conclude(search, X, y, max_minutes, time.perf_counter() - started, bool(heard))
 
 # %% ../nbs/24a_tpot_search.ipynb #24a_tpot_search-20
 def _conclude(search, X, y, max_minutes, seconds, interrupted):
     "The best pipeline of a search, also of one that was cut off."
-    tried = search.evaluated_individuals
+    tried = getattr(search, "evaluated_individuals", None)
     if tried is None:
         tried = getattr(getattr(getattr(search, "_evolver_instance", None), "population", None), "evaluated_individuals", None)
-    pipeline, score, n_tried = best_pipeline(tried, search.objective_names[0], X, y)
+    pipeline, score, n_tried = best_pipeline(tried, getattr(search, "objective_names", [""])[0], X, y)
     if pipeline is None and interrupted:
         raise KeyboardInterrupt("interrupted before the first generation was over: no pipeline has a score yet.")
     if pipeline is None:

@@ -1,5 +1,8 @@
 """The ML teacher: estimator checks, the three containers, modes, labels, limits, warnings, interrupts."""
+import os
 import pickle
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -9,10 +12,11 @@ from imblearn.utils.estimator_checks import parametrize_with_checks as imblearn_
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris, make_friedman1
+from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks as sklearn_checks
 
-from augment_lib.core import InputError
+from augment_lib.core import InputError, ModelFileError
 from augment_lib.david import DAVID
 from augment_lib.gae import GAE
 from augment_lib.ml_teacher import MLTeacher
@@ -176,3 +180,184 @@ def test_a_teacher_object_is_cloned():
     sampler = MLTeacher(given, student=None, random_state=0).fit(X, y)
     assert not hasattr(given, "models_") and len(set(sampler.teacher_.folds_)) == 3
     assert clone(sampler).get_params()["teacher"].cv == 3
+
+
+# ---- saved and loaded
+
+class Odd(Ridge):
+    "A teacher of no library."
+
+
+FEATURES = {"noise": "noise", "copula": "copula", "interpolation": "interpolation", "david": DAVID(n_epochs=3, weighting="uniform"), "gae": GAE(n_epochs=3, task=None, delta=0),
+            "weighted": "noise"}
+CHILD = """
+import sys, pandas as pd
+from pathlib import Path
+from augment_lib.ml_teacher import MLTeacher
+for folder in sorted(Path(sys.argv[1]).iterdir()):
+    sampler = MLTeacher.load(folder)
+    new, labels = sampler.sample(25, random_state=3)
+    later, _ = sampler.sample(5)
+    pd.to_pickle((new, labels, later), folder.parent.parent / f"{folder.name}.said")
+"""
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    "Folders of many samplers, what each draws here, and what a new process draws from the folder."
+    place, drawn = tmp_path_factory.mktemp("saved"), {}
+    X, y = table(40)
+    classes = pd.Series(np.where(y > y.median(), "dear", "cheap"), name="kind", dtype="category")
+    plans = {f"{task}-{name}": (quick(features=features, cross_fit=True, weighting="density" if name == "weighted" and task == "number" else "uniform"), X, target)
+             for name, features in FEATURES.items() for task, target in (("number", y), ("class", classes)) if (task == "class") == (name in ("gae", "interpolation"))}
+    plans["class-noise"] = quick(features="noise", cross_fit=True), X, classes
+    plans["boosting"] = MLTeacher("boosting", student=None, cv=3, random_state=0), X, y
+    plans["own"] = MLTeacher(Teacher(Ridge(), cv=3, cross_fit=True), student=Ridge(), random_state=np.random.RandomState(0)), X[["a", "b"]].to_numpy(float), y.to_numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, (sampler, X, y) in plans.items():
+            sampler.fit(X, y).save(place / "models" / name)
+            drawn[name] = sampler, *sampler.sample(25, random_state=3), sampler.sample(5)[0]
+    subprocess.run([sys.executable, "-W", "ignore", "-c", CHILD, str(place / "models")], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return place, drawn
+
+
+def test_a_new_process_draws_the_same_rows(saved):
+    place, drawn = saved
+    assert len(drawn) == 9
+    for name, (sampler, *rows) in drawn.items():
+        for here, there in zip(rows, pd.read_pickle(place / f"{name}.said")):
+            assert type(here) is type(there) and np.array_equal(np.asarray(here), np.asarray(there)), name
+            assert not hasattr(here, "dtypes") or np.array_equal(here.dtypes, there.dtypes)
+
+
+def test_what_is_restored(saved):
+    place, drawn = saved
+    for name in ("number-noise", "class-noise", "own", "boosting"):
+        sampler, again = drawn[name][0], MLTeacher.load(place / "models" / name)
+        assert again.teacher_.code_ == sampler.teacher_.code_ and again.teacher_.error_ == sampler.teacher_.error_ and again.diagnostics_.items() <= sampler.diagnostics_.items()
+        assert np.array_equal(again.teacher_.out_of_fold_, sampler.teacher_.out_of_fold_) and (again.teacher_.summary_.candidate == sampler.teacher_.summary_.candidate).all()
+        assert str(again.get_params()["teacher"]) == str(sampler.get_params()["teacher"]) and again.task_ == sampler.task_
+        if again.teacher_.cross_fit:
+            X = again.sample(6, random_state=0)[0]
+            assert np.array_equal(again.teacher_.label(X, np.arange(6)), sampler.teacher_.label(X, np.arange(6)))
+    X, y = table(40)
+    again = MLTeacher.load(place / "models" / "number-noise")
+    assert again.fit_resample(X, y)[0].equals(quick(cross_fit=True).fit_resample(X, y)[0]), "a loaded sampler is as good as a new one"
+    again.save(place / "second")
+    assert MLTeacher.load(place / "second").sample(9, random_state=2)[0].equals(again.sample(9, random_state=2)[0])
+
+
+def test_damaged_folders_are_named(saved, tmp_path):
+    _, drawn = saved
+    sampler = drawn["number-noise"][0]
+    for number, (file, harm) in enumerate([("config.json", lambda f: f.unlink()), ("config.json", lambda f: f.write_text(f.read_text().replace('"noise_scale": 0.05', '"noise_scale": 0.5'))),
+                                           ("arrays.safetensors", lambda f: f.unlink()), ("arrays.safetensors", lambda f: f.write_bytes(f.read_bytes()[:-9] + bytes(9)))]):
+        sampler.save(tmp_path / str(number))
+        harm(tmp_path / str(number) / file)
+        with pytest.raises(ModelFileError, match=f"{number}.{file}"):
+            MLTeacher.load(tmp_path / str(number))
+    with pytest.raises(InputError, match="exists"):
+        sampler.save(tmp_path / "0")
+    sampler.save(tmp_path / "0", overwrite=True)
+    with pytest.raises(ModelFileError, match="MLTeacher"):
+        DAVID.load(tmp_path / "0")
+
+
+def test_types_of_others_need_trust(tmp_path):
+    X, y = make_friedman1(40, random_state=0)
+    sampler = MLTeacher(Odd(), student=None, random_state=0).fit(X, y)
+    sampler.save(tmp_path / "model")
+    kind = f"{Odd.__module__}.Odd"
+    with pytest.raises(ModelFileError, match=f"arrays.safetensors.*{kind}"):
+        MLTeacher.load(tmp_path / "model")
+    assert np.array_equal(MLTeacher.load(tmp_path / "model", trusted=[kind]).sample(5, random_state=0)[1], sampler.sample(5, random_state=0)[1])
+
+
+def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):
+    sampler = quick().fit(*table())
+    monkeypatch.setattr("augment_lib.storage.os.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        sampler.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(Exception, match="not fitted"):
+        quick().save(tmp_path / "model")
+
+
+def test_without_skops_the_message_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "skops.io", None)
+    monkeypatch.setitem(sys.modules, "skops", None)
+    with pytest.raises(InputError, match="pip install skops"):
+        quick().fit(*table()).save(tmp_path / "model")
+
+
+# ---- teachers that cannot teach
+
+class Broken(Ridge):
+    "Fails, or says NaN, always or on rows it has not seen."
+
+    def __init__(self, how="fit"):
+        super().__init__()
+        self.how = how
+
+    def fit(self, X, y):
+        if self.how == "fit":
+            raise ValueError("no tools")
+        return super().fit(X, y)
+
+    def predict(self, X):
+        found = super().predict(X)
+        return np.full(len(found), np.nan) if self.how == "nan" else np.where(np.asarray(X)[:, 0] > 100, np.nan, found)
+
+
+def test_teachers_that_fail_say_so():
+    X, y = make_friedman1(60, random_state=0)
+    with pytest.raises(InputError, match="no teacher could be fitted: estimator: ValueError: no tools"):
+        MLTeacher(Broken("fit")).fit(X, y)
+    with pytest.raises(InputError, match="predicts NaN or infinity for .* rows"):
+        MLTeacher(Broken("nan")).fit(X, y)
+    for dummy, words in ((DummyRegressor(strategy="constant", constant=1.0), "predicts a constant: its labels carry no information"), (DummyRegressor(), "a constant by .*: its labels carry no")):
+        with pytest.warns(UserWarning, match=words):
+            MLTeacher(dummy, student=None, random_state=0).fit(X, y)
+    late = MLTeacher(Broken("late"), student=None, features=Far(), random_state=0).fit(X, y)
+    with pytest.raises(InputError, match="predicts NaN or infinity for 3 of 3 rows"):
+        late.sample(3)
+
+
+class Far:
+    "Rows from where nobody has been."
+
+    def get_params(self, deep=False):
+        return {}
+
+    def fit(self, X, y, rng):
+        self.row = X.iloc[:1] + 1000
+        return self
+
+    def draw(self, n, rng):
+        return pd.concat([self.row] * n, ignore_index=True), np.full(n, -1)
+
+
+def test_unseen_categories_get_a_label():
+    X, y = table()
+    teacher = quick(cross_fit=True).fit(X, y).teacher_
+    other = X.assign(c="never")
+    assert np.isfinite(teacher.predict(other)).all() and np.isfinite(teacher.label(other, np.arange(len(other)))).all()
+    rare = pd.concat([X, X.iloc[:1].assign(c="once")], ignore_index=True).assign(c=lambda t: t.c.astype(object))     # in no training part of its own fold
+    X_res, y_res = quick(cross_fit=True, noise_scale=0.5, n_synthetic=3.0).fit_resample(rare, np.r_[y, 0.0])
+    assert set(X_res.c) <= {"x", "y", "once"} and np.isfinite(y_res).all()
+
+
+def test_a_draw_that_is_too_large_says_what_it_would_take(monkeypatch):
+    import psutil
+
+    X, y = make_friedman1(60, random_state=0)
+    sampler = quick(n_synthetic=1000).fit(X, y)
+    drawn = []
+    monkeypatch.setattr(type(sampler.features_), "draw", lambda self, n, rng: drawn.append(n))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 100_000})())
+    with pytest.raises(InputError, match=r"1,000 rows, which would take 0.0 GB; 0.0 GB are free"):
+        sampler.sample(1000)
+    assert not drawn, "nothing was drawn before it was said"
+    with pytest.raises(InputError, match=r"100,000,000,000,000 rows, which would take 24,000,000.0 GB"):
+        quick(n_synthetic=10**14).fit_resample(X, y)

@@ -76,9 +76,12 @@ def test_students_of_many_rows_train_as_long_as_students_of_few(jobs):
     longer = MLPStudent(**EPOCHS, equal_steps=False).fit(double, np.tile(y, 4), real=real, origin=origin)
     assert few.n_steps_ == [20 * 4] and abs(many.n_steps_[0] - 80) <= 8 and longer.n_steps_ == [20 * 15]
     tuned = MLPStudent(preset="tuned", **EPOCHS).fit(double, np.tile(y, 4), real=real, origin=origin)
-    for job in jobs[-1][1]:
+    for job in jobs[-2][1]:
         assert job.validation_rows.max() < 120 and not set(origin[job.rows]) & set(job.validation_rows)
-    assert tuned.n_nets_ == 1 and len(jobs[-1][1]) == len(PRESETS["tuned"]["search"]["weight_decay"]), "the search is one bank"
+    assert tuned.n_nets_ == 1 and len(jobs[-2][1]) == len(PRESETS["tuned"]["search"]["weight_decay"]), "the search is one bank"
+    again, = jobs[-1][1]
+    assert again.validation_rows is None and len(again.rows) == 480 and jobs[-1][2].patience is None, "... and the winner is trained again on all rows"
+    assert again.params["weight_decay"] == tuned.chosen_["weight_decay"]
 
 
 def test_patience_is_counted_in_steps(jobs):
@@ -124,6 +127,20 @@ def test_the_search_takes_the_best_judged():
     found = MLPStudent(search={"weight_decay": values}, **common).fit(X, noisy)
     assert found.chosen_["weight_decay"] == min(alone, key=alone.get)
     assert found.history_.validation.min() == pytest.approx(min(alone.values()), abs=1e-3)
+
+
+def test_refit_takes_the_length_and_settings_of_the_winner_and_all_rows(jobs):
+    X, y = table()
+    lessons = [Lesson(X[:n], y[:n], seed) for seed, n in enumerate((90, 100, 120))]
+    student = MLPStudent(preset="tuned", n_epochs=60, patience=8, n_nets=3)
+    for lesson, found, plain in zip(lessons, student.fit_many(lessons), clone(student).set_params(refit=False).fit_many(lessons)):
+        best = 1 + int(found.search_history_.validation.argmin())
+        length = found.n_steps_[0] / -(-len(lesson.X) // 32)
+        assert length == int(length) and max(best, length) / min(best, length) <= 1.5**0.5 + 0.2 and found.n_steps_ == found.n_steps_[:1] * 3
+        assert found.judged_ == [found.search_history_.validation.min()] * 3 and found.judged_[0] == plain.judged_[0] and found.chosen_ == plain.chosen_
+        assert len({tuple(found.member(k).predict(X)) for k in range(3)}) == 3 and "validation" in plain.history_ and "validation" not in found.history_
+    assert all(job.validation_rows is None or len(job.rows) < 120 for _, some, _ in jobs for job in some)
+    assert MLPStudent(preset="tuned", n_epochs=5, validation_share=0.0, random_state=0).fit(X, y).n_steps_ == [5 * 4], "without judges there is nothing to do again"
 
 
 # ---- answers
