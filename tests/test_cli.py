@@ -238,7 +238,7 @@ def test_nothing_listens_beyond_loopback(lab):
 def test_help_is_quick_and_lists_the_commands():
     done = subprocess.run([sys.executable, "-X", "importtime", "-m", "augment_lib.cli", "--help"], capture_output=True, text=True)
     assert done.returncode == 0
-    assert all(f" {name} " in done.stdout for name in ("run", "sweep", "status", "tables", "figures", "claims", "data", "results", "reports"))
+    assert all(f" {name} " in done.stdout for name in ("run", "sweep", "status", "tables", "figures", "claims", "data", "results", "reports", "augment", "sample"))
     loaded = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
     assert not loaded & {"torch", "pandas", "distributed", "papermill", "sklearn", "matplotlib"}
 

@@ -22,7 +22,7 @@ def test_python_block_runs(block, tmp_path, monkeypatch, capsys):
 
 
 def test_first_example_has_ten_lines_beside_its_imports():
-    assert len(BLOCKS) == 4, "DAVID, a pipeline, LEO-CVAE, GAE"
+    assert len(BLOCKS) == 5, "AugmentCV, DAVID, a pipeline, LEO-CVAE, GAE"
     assert sum(bool(line) and "import" not in line for line in BLOCKS[0].split("\n")) <= 10
 
 
@@ -55,6 +55,11 @@ def test_command_lines_exist(page):
         named = re.findall(r"(?<!\S)(--?[a-z][a-z-]*)", rest)
         assert name == "data" or set(named) <= known, f"{page}: augment-lib {name} has no {sorted(set(named) - known)}"
     assert lines or page == "CONTRIBUTING.md"
+
+
+def test_the_map_shows_every_notebook():
+    missing = [path.stem for path in sorted((ROOT / "nbs").glob("*.ipynb")) if f"(nbs/{path.name})" not in TEXT]
+    assert not missing, f"the map of README.md lacks {missing}"
 
 
 def test_results_block_can_be_filled():
