@@ -189,6 +189,14 @@ def wait_for(condition, seconds=60):
     return False
 
 
+def words_of(process):
+    "The command line of a process that may end while it is asked."
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stopped_sweep_ends_its_children_and_goes_on(lab, capsys, how):
     lab.sweep_file("profiles:\n  small: {list: [{what: run}, {what: sleep}]}\n")
@@ -199,7 +207,7 @@ def test_stopped_sweep_ends_its_children_and_goes_on(lab, capsys, how):
     def second_kernel_is_up():
         with_me = psutil.Process(sweep.pid).children(recursive=True)
         children.extend(child for child in with_me if child not in children)
-        return list(lab.runs.glob("*/*/record.json")) and any("ipykernel" in " ".join(child.cmdline()) for child in with_me)
+        return list(lab.runs.glob("*/*/record.json")) and any("ipykernel" in words_of(child) for child in with_me)
 
     try:
         assert wait_for(second_kernel_is_up)

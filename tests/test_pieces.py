@@ -114,7 +114,7 @@ def test_ctrl_c_and_on_again(tmp_path, n_jobs):
     child = start(60)
     try:
         deadline = time.monotonic() + 60
-        while not (tmp_path / "calls").exists() or "c" not in (tmp_path / "calls").read_text() or not (tmp_path / "kept" / "b.parquet").exists():
+        while not (tmp_path / "calls").exists() or "c" not in (tmp_path / "calls").read_text() or not all((tmp_path / "kept" / f"{name}.parquet").exists() for name in "ab"):
             assert child.poll() is None and time.monotonic() < deadline, child.communicate()
             time.sleep(0.05)
         os.killpg(child.pid, signal.SIGINT)      # as the terminal does: to the children, too
