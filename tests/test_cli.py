@@ -234,7 +234,7 @@ def test_nothing_listens_beyond_loopback(lab):
     sweep = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
     try:
         top = psutil.Process(sweep.pid)
-        assert wait_for(lambda: any("ipykernel" in " ".join(child.cmdline()) for child in top.children(recursive=True)))
+        assert wait_for(lambda: any("ipykernel" in words_of(child) for child in top.children(recursive=True)))
         time.sleep(1)
         heard = {connection.laddr.ip for process in [top, *top.children(recursive=True)] for connection in process.net_connections("inet") if connection.status == "LISTEN"}
         assert heard and heard <= {"127.0.0.1", "::1"}
