@@ -74,7 +74,8 @@ smoke: $(STAMP)  ## run one experiment in its smallest profile: make smoke NB=30
 	@test -n "$(NB)" || { echo "which experiment? make smoke NB=<name of a notebook in nbs/experiments, without .ipynb>"; exit 2; }
 	$(BIN)/augment-lib run $(NB) --out $(OUT)
 
-sets: $(STAMP)  ## does DAVID work on every regression set? (needs AUGMENT_LIB_DATA or the internet)
+sets: $(STAMP)  ## does every set load, and DAVID work on every regression set? (needs AUGMENT_LIB_DATA or the internet)
+	AUGMENT_LIB_ALL_SETS=1 $(BIN)/python -m pytest tests/test_data.py -k sets_of_the_mirror
 	$(BIN)/python tests/sets.py
 
 peers: .venv-peers/.installed  ## install the rival generators, in an environment of their own

@@ -1,5 +1,4 @@
 """LRA-VAE and the latent cycle: the limit gamma = 0, the closed form, the control, reference laws, containers, saving, bad input, check suites, cost."""
-import time
 import warnings
 
 import numpy as np
