@@ -41,8 +41,8 @@ help:  ## list the commands
 setup: $(STAMP)  ## make .venv and install everything into it (done by the others when needed)
 
 test: $(STAMP)  ## run the lessons and the tests
-	$(BIN)/nbdev-test nbs --n-workers 3
-	MPLBACKEND=Agg $(BIN)/python -m pytest tests -n 3 --dist loadfile    # on two cores: many tests wait for processes
+	$(BIN)/nbdev-test nbs --n-workers 2
+	MPLBACKEND=Agg $(BIN)/python -m pytest tests -n 2 --dist loadfile
 
 figures: $(STAMP)  ## run the experiments, draw their figures into out/, compare with results/
 	$(BIN)/augment-lib sweep $(EXPERIMENTS) --profile $(PROFILE) --out $(OUT) --keep-going
