@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -317,7 +318,7 @@ class Sweep(threading.Thread):
             meanwhile()
             self.join(0.3)
         assert not self.is_alive(), "it does not end"
-        assert self.error is None, repr(self.error)
+        assert self.error is None, "".join(traceback.format_exception(self.error))
         return {name: outcome.status for name, outcome in self.outcomes.items()}
 
 
