@@ -25,6 +25,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .class_sampler import LabelContainer
 from .core import InputError, ModelFileError, as_generator, check_option
 from .david import DAVID
+from .extras import optional_module
 from .gae import GAE
 from .generative_model import guess_task
 from .row_features import CopulaFeatures, NoisyFeatures, SamplerFeatures, interpolated_features
@@ -211,12 +212,8 @@ KNOWN_TYPES = ("sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boost
 
 
 def _skops():
-    "The module that writes estimators without pickle."
-    try:
-        import skops.io
-    except ImportError:
-        raise InputError("saving and loading a teacher needs the package skops, which is not installed: pip install skops.") from None
-    return skops.io
+    "The module that writes estimators without pickle; loaded late, for few users save."
+    return optional_module("skops.io", "saving and loading a teacher", "skops")
 
 
 def _objects(sampler):

@@ -7,7 +7,6 @@ __all__ = ['SETS', 'TARGETS', 'need', 'molecule', 'canonical', 'Selfies', 'to_se
            'penalised_logp', 'similarity', 'MoleculeTask', 'Mutation', 'validity_report']
 
 # %% ../nbs/02g_molecules.ipynb #02g_molecules-03
-import importlib
 import importlib.util
 from collections import Counter
 from functools import lru_cache
@@ -18,6 +17,7 @@ import numpy as np
 
 from .core import InputError, as_generator, check_number, check_option
 from .data import load_dataset
+from .extras import optional_module
 from .strings import check_strings, split_text
 
 SETS = {"qm9": "qm9", "zinc": "zinc250k"}                       # our names, those of the registry
@@ -25,23 +25,19 @@ TARGETS = {"qm9": "NCCc1cnc[nH]1", "zinc": "Cc1ccc(-c2cc(C(F)(F)F)nn2-c2ccc(S(N)
 
 
 def need(
-    package: str,           # "rdkit" or "selfies", perhaps with a module
+    name: str,              # "selfies", "rdkit.Chem", ...
 ):
-    "An optional package, imported when it is first used."
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise InputError(f"molecules need the package {package.partition('.')[0]} ({str(error)[:80]}). Install the extra: pip install 'augment_lib[lsbo]'.") from None
+    "A module of RDKit or of selfies, imported when it is first used."
+    return optional_module(name, "chemistry", "augment_lib[lsbo]")
 
 # %% ../nbs/02g_molecules.ipynb #02g_molecules-08
 def molecule(
     smiles: str,
 ):                          # rdkit Mol, or None
     "A molecule of at least one atom, None where the string is not one."
-    rdkit = need("rdkit")
     with need("rdkit.rdBase").BlockLogs():
         found = need("rdkit.Chem").MolFromSmiles(smiles) if isinstance(smiles, str) and smiles else None
-    return found if rdkit and found is not None and found.GetNumAtoms() else None
+    return found if found is not None and found.GetNumAtoms() else None
 
 
 def canonical(

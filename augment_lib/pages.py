@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BODY_STYLE', 'REPORT_STYLE', 'LOADS', 'STRICT', 'Html', 'figure_html', 'style', 'external_loads', 'whole_page',
-           'optional', 'notebook_page']
+           'report_tool', 'notebook_page']
 
 # %% ../nbs/44a_pages.ipynb #44a_pages-03
 import base64
@@ -12,11 +12,10 @@ import html
 import json
 import os
 import re
-from importlib import import_module
 from io import BytesIO, StringIO
 from pathlib import Path
 
-from .core import InputError
+from .extras import optional_module
 
 # %% ../nbs/44a_pages.ipynb #44a_pages-06
 class Html(str):
@@ -103,13 +102,11 @@ def whole_page(
             f"<style>{BODY_STYLE}{REPORT_STYLE}</style></head><body>{menu and f'<nav>{menu}</nav>'}\n{body}\n</body></html>\n")
 
 # %% ../nbs/44a_pages.ipynb #44a_pages-21
-def optional(name):
-    "A developer's package, or an `InputError` that says how to get it."
-    try:
-        return import_module(name)
-    except ImportError:
-        raise InputError(f"Reports are written with {name.split('.')[0]}, which is not installed. "
-                         "Install the developers' tools: pip install 'augment_lib[dev]'.") from None
+def report_tool(
+    name: str,        # "nbconvert", "pygments.formatters"
+):
+    "A module of a package that developers have, loaded when a report is written."
+    return optional_module(name, "writing a report", "augment_lib[dev]")
 
 
 def notebook_page(
@@ -120,8 +117,8 @@ def notebook_page(
     target=None,      # where the page will lie; needed with `folder`
 ) -> str:             # HTML
     "A notebook as a page that stands alone."
-    exporter = optional("nbconvert").HTMLExporter(template_name="basic", exclude_input=not code, exclude_input_prompt=True,
-                                                  exclude_output_prompt=True, exclude_anchor_links=True)
+    exporter = report_tool("nbconvert").HTMLExporter(template_name="basic", exclude_input=not code, exclude_input_prompt=True,
+                                                     exclude_output_prompt=True, exclude_anchor_links=True)
     notebook = json.loads(Path(path).read_text(encoding="utf-8"))
     for cell in notebook["cells"]:
         cell["source"] = re.sub(r"^(?:- skip_exec: true|#\|.*)\n?", "", "".join(cell["source"]), flags=re.M)
@@ -130,7 +127,7 @@ def notebook_page(
         back = Path(os.path.relpath(folder, Path(target).parent)).as_posix()
         body = re.sub(r'(<a href=")(?![a-z]+:|#|/)', lambda found: f"{found[1]}{back}/", body)
     if code:
-        colours = optional("pygments.formatters").HtmlFormatter().get_style_defs(".highlight")
+        colours = report_tool("pygments.formatters").HtmlFormatter().get_style_defs(".highlight")
         body = f"<style>{colours}</style>{body}"
     title = next((line[2:] for cell in notebook["cells"] for line in cell["source"].split("\n") if line.startswith("# ")), Path(path).stem)
     return whole_page(title, body, menu, STRICT if code else "")

@@ -29,7 +29,7 @@ import yaml
 
 import augment_lib
 from .core import InputError
-from .pages import Html, notebook_page, optional
+from .pages import Html, notebook_page, report_tool
 from .records import runs_home
 from .rules import LOGARITHMIC, clauses_of, parse_rule
 from .storage import write_atomic
@@ -379,7 +379,7 @@ def build_reports(
     if not sources:
         raise InputError("The report notebooks (nbs/reports) are not there: reports are built from a checkout of the project, "
                          "not from an installed wheel.")
-    optional("nbconvert")
+    report_tool("nbconvert")
     shutil.rmtree(pages, ignore_errors=True)        # no page of a run that is gone
     for file in sorted((results / "figures").glob("*--*")):
         write_atomic(pages / "figures" / file.name, file.read_bytes())

@@ -7,8 +7,6 @@ __all__ = ['ACQUISITIONS', 'botorch_part', 'matern', 'Surrogate', 'fit_surrogate
            'best_queries']
 
 # %% ../nbs/28_surrogate.ipynb #28_surrogate-03
-import importlib
-import importlib.util
 import math
 import warnings
 from functools import cache
@@ -16,19 +14,17 @@ from functools import cache
 import numpy as np
 import torch
 
-from .core import InputError, as_generator, check_option
+from .core import as_generator, check_option
+from .extras import optional_module
 
 # %% ../nbs/28_surrogate.ipynb #28_surrogate-06
 def botorch_part(
     name: str,       # "botorch.fit", "gpytorch.kernels", ...
 ):
     "A module of botorch or gpytorch, loaded at its first use."
-    for package in ("gpytorch", "botorch"):
-        if importlib.util.find_spec(package) is None:
-            raise InputError(f"latent-space optimisation needs the package {package}, which is not installed. Install the extra: pip install 'augment_lib[lsbo]'.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")          # their own deprecations
-        return importlib.import_module(name)
+    for part in ("gpytorch", "botorch", name):
+        module = optional_module(part, "latent-space optimisation", "augment_lib[lsbo]", quiet=True)     # their own deprecations
+    return module
 
 # %% ../nbs/28_surrogate.ipynb #28_surrogate-09
 def matern(

@@ -7,8 +7,6 @@ __all__ = ['SPACES', 'tpot_available', 'loopback_client', 'noted_interrupt', 'Fo
 
 # %% ../nbs/24a_tpot_search.ipynb #24a_tpot_search-03
 import contextlib
-import importlib
-import importlib.util
 import logging
 import multiprocessing
 import signal
@@ -22,20 +20,17 @@ import pandas as pd
 from sklearn.base import clone
 
 from .core import InputError, check_number, check_option
+from .extras import installed, optional_module
 
 # %% ../nbs/24a_tpot_search.ipynb #24a_tpot_search-06
 def tpot_available() -> bool:
     "Can TPOT be imported here?"
-    return importlib.util.find_spec("tpot") is not None
+    return installed("tpot")
 
 
 def _tpot(name=""):
     "A module of TPOT, whose import warns about packages of its own."
-    if not tpot_available():
-        raise InputError("teacher='tpot' needs the package TPOT, which is not installed. Install the extra: pip install 'augment_lib[automl]', or use teacher='portfolio'.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return importlib.import_module(f"tpot{name}")
+    return optional_module(f"tpot{name}", "teacher='tpot'", "augment_lib[automl]", instead="use teacher='portfolio'", quiet=True)
 
 # %% ../nbs/24a_tpot_search.ipynb #24a_tpot_search-10
 @contextlib.contextmanager
@@ -48,6 +43,7 @@ def loopback_client(
     if multiprocessing.get_start_method(allow_none=True) not in (None, *multiprocessing.get_all_start_methods()):
         multiprocessing.set_start_method("spawn", force=True)     # a process of joblib says "loky" here, which no child of Dask's understands
     cluster = LocalCluster(n_workers=n_workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None, memory_limit=0,
+                           scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},         # its page of numbers: any free port, for two searches at once would quarrel about 8787
                            silence_logs=logging.CRITICAL, env={"PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"})
     try:
         with Client(cluster) as client:

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import shutil
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -159,9 +160,7 @@ def test_missing_results(tmp_path, copy):
 
 
 def test_missing_nbconvert(tmp_path, copy, monkeypatch):
-    def absent(name):
-        raise ImportError(name)
-    monkeypatch.setattr(pages, "import_module", absent)
+    monkeypatch.setitem(sys.modules, "nbconvert", None)
     with pytest.raises(InputError, match=r"nbconvert, which is not installed.*augment_lib\[dev\]"):
         reports.build_reports(copy / "results", tmp_path / "out")
     assert not (tmp_path / "out").exists()
