@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SECONDS', 'split', 'stack', 'key_of', 'pack', 'unpack', 'TimeLimit', 'call_within', 'Evaluation', 'evaluate',
-           'Proposal', 'Search', 'begin', 'ask', 'tell', 'maximize', 'minimize', 'summary']
+           'Proposal', 'Search', 'begin', 'ask', 'tell', 'maximize', 'minimize', 'summary', 'best_curves']
 
 # %% ../nbs/28a_black_box.ipynb #28a_black_box-03
 import io
@@ -381,3 +381,14 @@ def summary(history, n_queries=None) -> dict:
              "gp_likelihood": queries["gp_log_likelihood"].median(), "log_density": queries["log_density"].median(), "validity": 1 - queries["failed"].mean(),
              "repeated": queries["repeated"].mean(), "seconds": queries[list(SECONDS)].to_numpy().sum(), "query_seconds": usual.median()}
     return {name: float(value) for name, value in found.items()}
+
+
+def best_curves(histories, names, n_queries=None) -> dict:      # label -> (seeds, queries)
+    "Best value so far after each query, of histories that also have the columns method and seed."
+    names = dict(names) if isinstance(names, dict) else {name: name for name in names}           # label -> method
+    queries = histories[(histories["query"] > 0) & (histories["query"] <= (n_queries or math.inf))]
+    missing = [name for name in names.values() if name not in set(queries["method"])]
+    if missing:
+        raise InputError(f"the histories hold no queries of {', '.join(map(repr, missing))}; expected some of {sorted(set(queries['method']))}.")
+    wide = queries.pivot(index=["method", "seed"], columns="query", values="best_so_far")
+    return {label: wide.loc[name].dropna(axis=1, how="all").to_numpy() for label, name in names.items()}

@@ -12,30 +12,17 @@ import torch
 
 from .black_box import Proposal, Search, key_of, split, stack
 from .core import InputError, check_number, check_option
-from .lsbo import LatentModel, LatentSpaceOptimizer, check_bounds
+from .lsbo import LatentModel, LatentSearch, LatentSpaceOptimizer
 from .rows import likelihood_of
 from .surrogate import draw_functions
 
 # %% ../nbs/51a_lsbo_rivals.ipynb #51a_lsbo_rivals-06
-class RandomSearch(Search):
+class RandomSearch(LatentSearch):
     "Decoded draws of the prior."
-
-    def __init__(self, model, bounds=None, **options):
-        super().__init__(**options)
-        self.model = LatentModel(model) if hasattr(model, "fit_resample") else model
-        self.bounds = check_bounds(bounds, self.model)
-
-    def initial(self, n, rng):
-        "Such draws, too."
-        return split(self.model.decode(np.clip(rng.standard_normal((n, self.model.latent_dim)), *self.bounds)))
-
-    def code_of(self, one):
-        "Its code."
-        return np.asarray(self.model.encode(stack([one])), dtype=np.float64)[0]
 
     def propose(self, rng):
         "The next draw."
-        z = np.clip(rng.standard_normal(self.model.latent_dim), *self.bounds)
+        z = self.draw(1, rng)[0]
         one = split(self.model.decode(z[None]))[0]
         return Proposal(one, z, {"inconsistency": float(np.linalg.norm(z - self.code_of(one)))})
 

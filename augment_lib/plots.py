@@ -348,7 +348,7 @@ def curve_with_spread(
         low, high = (mean - sd, mean + sd) if spread == "sd" else (seeds.min(axis=0), seeds.max(axis=0))
         look = styles[name] if named else {"color": PALETTE["synthetic"], "marker": "o"}
         ax.fill_between(x[order], low[order], high[order], color=look["color"], alpha=0.2, lw=0)
-        ax.plot(x[order], mean[order], ms=3.5, label=name or None, **look)
+        ax.plot(x[order], mean[order], ms=3.5, markevery=max(1, len(x) // 12), label=name or None, **look)     # a long curve has a few markers
     if reference is not None:
         ax.axhline(reference, color=PALETTE["line"], lw=0.9, ls="--", label=reference_label)
     if log:
