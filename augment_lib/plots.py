@@ -58,14 +58,19 @@ def method_style(
 def method_styles(
     names,  # of the methods of one figure
 ) -> dict:  # name -> keyword arguments
-    "Styles of several methods, no two alike while there are enough."
-    free = [{"color": c, "marker": m} for m in MARKERS for c in OKABE_ITO]
-    styles = {}
+    "Styles of several methods: no two of one colour while there are colours, no two alike while there are styles."
+    styles, late = {}, []
     for name in sorted(set(names), key=lambda name: (str(name).lower() not in FIXED, str(name))):
         wanted = method_style(name)
-        if wanted in styles.values():
-            wanted = next((style for style in free if style not in styles.values()), wanted)
-        styles[name] = wanted
+        if str(name).lower() in FIXED or wanted["color"] not in {style["color"] for style in styles.values()}:
+            styles[name] = wanted
+        else:
+            late.append(name)
+    for name in late:            # whose own colour is taken
+        wanted, used = method_style(name), [style["color"] for style in styles.values()]
+        rarest = min(OKABE_ITO, key=used.count)
+        others = [{"color": c, "marker": m} for c in (rarest, *OKABE_ITO) for m in (wanted["marker"], *MARKERS)]
+        styles[name] = next((style for style in others if style not in styles.values()), wanted)
     return styles
 
 # %% ../nbs/40_plots.ipynb #40_plots-15
