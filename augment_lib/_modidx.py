@@ -337,6 +337,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'augment_lib.claims._rows': ('claims.html#_rows', 'augment_lib/claims.py'),
                                     'augment_lib.claims._statistic': ('claims.html#_statistic', 'augment_lib/claims.py'),
                                     'augment_lib.claims._vectors': ('claims.html#_vectors', 'augment_lib/claims.py'),
+                                    'augment_lib.claims.claims_block': ('claims.html#claims_block', 'augment_lib/claims.py'),
                                     'augment_lib.claims.judge': ('claims.html#judge', 'augment_lib/claims.py'),
                                     'augment_lib.claims.judge_rule': ('claims.html#judge_rule', 'augment_lib/claims.py'),
                                     'augment_lib.claims.load_claims': ('claims.html#load_claims', 'augment_lib/claims.py'),

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KEYS', 'VERDICTS', 'COLUMNS', 'Results', 'read_results', 'Effect', 'measure', 'Outcome', 'judge_rule', 'load_claims',
-           'judge', 'write_report', 'report', 'tally']
+           'judge', 'write_report', 'report', 'tally', 'claims_block']
 
 # %% ../nbs/44_claims.ipynb #44_claims-03
 import json
@@ -19,6 +19,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from .core import InputError, as_generator
+from .figures import refresh_readme
 from .rules import FILTERS, HIGHER, LOGARITHMIC, Clause, parse_rule
 from .statistics import best_of, cross_over, family_effects, verdict
 from .storage import write_atomic
@@ -356,6 +357,7 @@ def write_report(
     claims = claims if isinstance(claims, pd.DataFrame) else load_claims(claims)
     found = judge(claims, results)
     write_atomic(Path(results) / "claims.csv", found.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    refresh_readme(results, claims_block(claims, found), "claims")
     return found
 
 
@@ -370,3 +372,10 @@ def tally(claims, found) -> pd.DataFrame:
     "Verdicts per paper."
     counts = pd.crosstab(claims.paper.to_numpy(), found.verdict.to_numpy()).reindex(columns=list(VERDICTS), fill_value=0)
     return counts.rename_axis(index="paper", columns=None)
+
+
+def claims_block(claims, found) -> str:
+    "The tally as a Markdown table, for the README."
+    counts = tally(claims, found).reindex(claims.paper.drop_duplicates())
+    lines = ["| statements of | " + " | ".join(counts.columns) + " |", "|---" * (1 + counts.shape[1]) + "|"]
+    return "\n".join(lines + [f"| {paper} | " + " | ".join(map(str, row)) + " |" for paper, row in zip(counts.index, counts.to_numpy())])

@@ -59,18 +59,14 @@ def method_styles(
     names,  # of the methods of one figure
 ) -> dict:  # name -> keyword arguments
     "Styles of several methods: no two of one colour while there are colours, no two alike while there are styles."
-    styles, late = {}, []
+    styles = {}
     for name in sorted(set(names), key=lambda name: (str(name).lower() not in FIXED, str(name))):
-        wanted = method_style(name)
-        if str(name).lower() in FIXED or wanted["color"] not in {style["color"] for style in styles.values()}:
-            styles[name] = wanted
-        else:
-            late.append(name)
-    for name in late:            # whose own colour is taken
         wanted, used = method_style(name), [style["color"] for style in styles.values()]
-        rarest = min(OKABE_ITO, key=used.count)
-        others = [{"color": c, "marker": m} for c in (rarest, *OKABE_ITO) for m in (wanted["marker"], *MARKERS)]
-        styles[name] = next((style for style in others if style not in styles.values()), wanted)
+        if str(name).lower() not in FIXED and wanted["color"] in used:
+            colors = (min(OKABE_ITO, key=used.count), *OKABE_ITO)                # the rarest first
+            others = ({"color": c, "marker": m} for c in colors for m in (wanted["marker"], *MARKERS))
+            wanted = next((style for style in others if style not in styles.values()), wanted)
+        styles[name] = wanted
     return styles
 
 # %% ../nbs/40_plots.ipynb #40_plots-15

@@ -72,7 +72,7 @@ def call(lab, capsys, *words):
 
 
 def test_run_resume_promote_compare(lab, capsys):
-    (lab.folder / "README.md").write_text(f"top\n{figures.MARKERS[0]}\nold\n{figures.MARKERS[1]}\nend\n")
+    (lab.folder / "README.md").write_text("top\n<!-- results:begin -->\nold\n<!-- results:end -->\nend\n")
     code, told, heard = call(lab, capsys, "sweep", "--workers", "1")             # the headline
     assert code == 0 and "1 new; 1 to run" in told and "[1/1] 30_toy-" in heard
     code, told, _ = call(lab, capsys, "sweep")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import augment_lib.records as records
-from augment_lib import figures, results
+from augment_lib import claims, figures, results
 from augment_lib.core import InputError
 from augment_lib.records import Record, key_columns, read_record, run_id, start_run, tidy_table
 
@@ -251,3 +251,6 @@ def test_readme_shows_the_committed_results():
     if not list((ROOT / "results" / "records").glob("*.jsonl")):
         pytest.skip("no results are committed yet")
     assert figures.with_block(text, figures.results_block(ROOT / "results")) == text, "run `make results`"
+    found = pd.read_csv(ROOT / "results" / "claims.csv")
+    block = claims.claims_block(claims.load_claims(ROOT / "claims" / "claims.csv"), found)
+    assert figures.with_block(text, block, "claims") == text, "run `augment-lib claims --write`"
