@@ -99,6 +99,8 @@ class Recipe:
         "Real rows, then new ones."
         check_option("labels", self.labels, LABELS)
         rng, n = as_generator(seed), len(room.y)
+        if check_number("volume", self.volume, low=0) * n < 0.5:             # nothing to add
+            return make_lesson(None, room, seed)
         maker = NoisyFeatures(self.eta) if self.features is None else clone(self.features)
         new, seeds = maker.fit(room.X, room.y, rng).draw(int(round(self.volume * n)), rng)
         if self.labels in ("true", "out_of_fold") and (seeds < 0).any():
