@@ -785,6 +785,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'augment_lib.figures.refresh_out': ('figures.html#refresh_out', 'augment_lib/figures.py'),
                                      'augment_lib.figures.refresh_readme': ('figures.html#refresh_readme', 'augment_lib/figures.py'),
                                      'augment_lib.figures.results_block': ('figures.html#results_block', 'augment_lib/figures.py'),
+                                     'augment_lib.figures.title_of': ('figures.html#title_of', 'augment_lib/figures.py'),
                                      'augment_lib.figures.with_block': ('figures.html#with_block', 'augment_lib/figures.py')},
             'augment_lib.files': { 'augment_lib.files._download': ('files.html#_download', 'augment_lib/files.py'),
                                    'augment_lib.files._found_instead': ('files.html#_found_instead', 'augment_lib/files.py'),

@@ -81,7 +81,7 @@ def test_run_resume_promote_compare(lab, capsys):
     assert not (lab.folder / "results").exists() and "old" in (lab.folder / "README.md").read_text()
     assert call(lab, capsys, "results")[0] == 0
     assert "3 equal, 0 within the spread over seeds, 0 different, 0 new" in call(lab, capsys, "sweep")[1]
-    assert "| 30_toy |" in (lab.folder / "README.md").read_text() and "old" not in (lab.folder / "README.md").read_text()
+    assert "[30_toy](" in (lab.folder / "README.md").read_text() and "old" not in (lab.folder / "README.md").read_text()
     assert json.loads((lab.folder / "results" / "manifest.json").read_text())["tables"]["30_toy.small"]["runs"]
     assert "30_toy.small.parquet" in call(lab, capsys, "tables")[1]
     assert "3 equal" in call(lab, capsys, "figures")[1]
