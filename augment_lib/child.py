@@ -166,8 +166,7 @@ def take_lock(path, until, finished, check=lambda: None):     # the two are call
 # %% ../nbs/43a_child.ipynb #43a_child-22
 def child_environment() -> dict:
     "The caller's environment with one thread per process, absolute folders and an allocator that keeps its memory."
-    names = [name for name in ("AUGMENT_LIB_DATA", "AUGMENT_LIB_CACHE", "AUGMENT_LIB_RUNS") if os.environ.get(name)]
-    folders = {name: str(Path(os.environ[name]).expanduser().resolve()) for name in names}
+    folders = {name: str(Path(os.environ[name]).expanduser().resolve()) for name in ("AUGMENT_LIB_DATA", "AUGMENT_LIB_CACHE", "AUGMENT_LIB_RUNS") if os.environ.get(name)}
     kept = {name: value for name, value in os.environ.items() if (name, value) != ("MALLOC_TRIM_THRESHOLD_", "65536")}      # Dask's
     return {**kept, **folders, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 
