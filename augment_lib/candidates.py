@@ -189,7 +189,7 @@ def run_trials(trials, n_jobs=None, verbose=False) -> pd.DataFrame:
     "All trials; columns model, candidate, repeat, out, judged, score, seconds, rows_added, error."
     processes, found = effective_n_jobs(n_jobs), map(run_trial, trials)
     if processes > 1:
-        with parallel_config(backend="loky", inner_max_num_threads=1):
+        with parallel_config(backend="loky", inner_max_num_threads=1, idle_worker_timeout=10):
             found = Parallel(n_jobs=processes, return_as="generator")(delayed(run_trial)(trial) for trial in trials)
     rows = [row for part in tqdm(found, total=len(trials), disable=not verbose, desc="AugmentCV") for row in part]
     return pd.DataFrame(rows, columns=["model", "candidate", "repeat", "out", "judged", "score", "seconds", "rows_added", "error"])

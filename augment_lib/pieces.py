@@ -56,7 +56,7 @@ def as_finished(
     if check_number("n_jobs", n_jobs, low=-1, integer=True) == 1:
         yield from (_call(name, function, arguments, quiet) for name, (function, *arguments) in jobs.items())
         return
-    with parallel_config(backend="loky", inner_max_num_threads=1):
+    with parallel_config(backend="loky", inner_max_num_threads=1, idle_worker_timeout=10):     # seconds; joblib's 300 hold memory, and a parent that is a worker itself waits for them
         parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
         yield from parallel(delayed(_call)(name, function, arguments, quiet) for name, (function, *arguments) in jobs.items())
 
