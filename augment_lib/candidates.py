@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed, effective_n_jobs, parallel_config
+from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.metrics import average_precision_score, check_scoring
 from sklearn.pipeline import make_pipeline
@@ -30,6 +30,7 @@ from .metrics import rarity_reference, sera, weighted_mse
 from .ml_teacher import MLTeacher
 from .models import derive_seed, fit_model, seeded, table_preprocessing, takes_weights
 from .outer import arrange, make_folds, partitions
+from .pieces import processes
 
 # %% ../nbs/50a_candidates.ipynb #50a_candidates-06
 def default_augmenters(
@@ -187,10 +188,10 @@ def make_trials(
 
 def run_trials(trials, n_jobs=None, verbose=False) -> pd.DataFrame:
     "All trials; columns model, candidate, repeat, out, judged, score, seconds, rows_added, error."
-    processes, found = effective_n_jobs(n_jobs), map(run_trial, trials)
-    if processes > 1:
-        with parallel_config(backend="loky", inner_max_num_threads=1, idle_worker_timeout=10):
-            found = Parallel(n_jobs=processes, return_as="generator")(delayed(run_trial)(trial) for trial in trials)
+    workers, found = effective_n_jobs(n_jobs), map(run_trial, trials)
+    if workers > 1:
+        with processes():
+            found = Parallel(n_jobs=workers, return_as="generator")(delayed(run_trial)(trial) for trial in trials)
     rows = [row for part in tqdm(found, total=len(trials), disable=not verbose, desc="AugmentCV") for row in part]
     return pd.DataFrame(rows, columns=["model", "candidate", "repeat", "out", "judged", "score", "seconds", "rows_added", "error"])
 

@@ -9,9 +9,6 @@ __all__ = ['TREE_COLUMNS', 'FAISS_ROWS', 'FAISS_WIDTH', 'TIE', 'BLOCK_BYTES', 'e
            'entropy_terciles']
 
 # %% ../nbs/22_entropy.ipynb #22_entropy-04
-from importlib import import_module
-from importlib.util import find_spec
-
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from pandas.api.types import is_numeric_dtype
@@ -23,6 +20,7 @@ from threadpoolctl import ThreadpoolController
 
 from .class_sampler import encode_labels, plain_labels
 from .core import InputError, check_number, check_option
+from .extras import installed, optional_module
 from .table import Container
 
 # %% ../nbs/22_entropy.ipynb #22_entropy-07
@@ -73,13 +71,14 @@ def searcher(
 ):
     "(search(queries, m) -> (q, m) rows of `points`, relative precision of its squared distances)."
     n, d = points.shape
-    if check_option("method", method, ("auto", "sklearn", "faiss")) == "faiss" and find_spec("faiss") is None:
-        raise InputError("method='faiss' needs the package faiss, which is not installed: pip install faiss-cpu, or use method='auto'.")
-    if method == "faiss" or (method == "auto" and n > FAISS_ROWS and d > TREE_COLUMNS and find_spec("faiss")):
+    check_option("method", method, ("auto", "sklearn", "faiss"))
+    if method == "faiss" or (method == "auto" and n > FAISS_ROWS and d > TREE_COLUMNS and installed("faiss")):
+        faiss = optional_module("faiss", "method='faiss'", "faiss-cpu", instead="use method='auto'")
+
         def single(rows):
             return np.pad(rows.astype(np.float32), ((0, 0), (0, max(0, FAISS_WIDTH - d))))
 
-        index = import_module("faiss").IndexFlatL2(max(d, FAISS_WIDTH))
+        index = faiss.IndexFlatL2(max(d, FAISS_WIDTH))
         index.add(single(points))
         return lambda queries, m: index.search(single(queries), m)[1], np.finfo(np.float32).eps
     model = NearestNeighbors(algorithm="kd_tree" if d <= TREE_COLUMNS else "brute").fit(points)

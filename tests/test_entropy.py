@@ -1,5 +1,6 @@
 """entropy: neighbours against brute force in exact arithmetic, ties and duplicates, labels of any kind, engines that agree, bad input."""
 import importlib.util
+import sys
 import tracemalloc
 from fractions import Fraction
 
@@ -296,8 +297,8 @@ def test_auto_takes_faiss_for_many_rows_only_if_it_is_there(monkeypatch, there):
             return self.model.kneighbors(rows, m)
 
     monkeypatch.setattr(module, "FAISS_ROWS", 200)
-    monkeypatch.setattr(module, "find_spec", lambda name: there or None)
-    monkeypatch.setattr(module, "import_module", lambda name: type("faiss", (), {"IndexFlatL2": Index}))
+    monkeypatch.setattr(module, "installed", lambda name: there)
+    monkeypatch.setattr(module, "optional_module", lambda name, *words, **options: type("faiss", (), {"IndexFlatL2": Index}))
     X, y = table()
     H = local_entropy(X, y)
     assert asked == [module.FAISS_WIDTH] * there and np.allclose(H, entropy_bits(plain_counts(X, y, 15)))
@@ -307,7 +308,7 @@ def test_auto_takes_faiss_for_many_rows_only_if_it_is_there(monkeypatch, there):
 
 
 def test_faiss_absent_is_said_with_the_cure(monkeypatch):
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(InputError, match="pip install faiss-cpu"):
         local_entropy(*table(), method="faiss")
 
