@@ -2221,6 +2221,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'augment_lib.teaching.Recipe': ('teaching.html#recipe', 'augment_lib/teaching.py'),
                                       'augment_lib.teaching.Recipe.lesson': ('teaching.html#recipe.lesson', 'augment_lib/teaching.py'),
                                       'augment_lib.teaching.SchoolClass': ('teaching.html#schoolclass', 'augment_lib/teaching.py'),
+                                      'augment_lib.teaching._equally_long': ('teaching.html#_equally_long', 'augment_lib/teaching.py'),
                                       'augment_lib.teaching._error': ('teaching.html#_error', 'augment_lib/teaching.py'),
                                       'augment_lib.teaching._row': ('teaching.html#_row', 'augment_lib/teaching.py'),
                                       'augment_lib.teaching.add_gain': ('teaching.html#add_gain', 'augment_lib/teaching.py'),

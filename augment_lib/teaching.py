@@ -142,6 +142,12 @@ def teacher_error(room: SchoolClass) -> float:
     return np.nan if room.teacher is None else _error(room.y_test, room.teacher.predict(room.X_test))
 
 
+def _equally_long(student, lesson):
+    "A fresh student; one that counts passes makes as many steps on the lesson as on its real rows alone."
+    fresh, share = clone(student), 1.0 if lesson.real is None else np.mean(lesson.real)
+    return fresh.set_params(n_epochs=max(1, round(fresh.n_epochs * share))) if hasattr(fresh, "n_epochs") else fresh
+
+
 def teach(
     rooms,               # list of SchoolClass
     recipes: dict,       # name -> None, Recipe or sampler
@@ -154,7 +160,7 @@ def teach(
     plan = [(room, name) for name in recipes for room in rooms]
     lessons = [make_lesson(recipes[name], room, derive_seed("lesson", room.dataset, room.seed)) for room, name in plan]
     started = time.perf_counter()
-    fitted = student.fit_many(lessons) if hasattr(student, "fit_many") else [clone(student).fit(lesson.X, lesson.y) for lesson in lessons]
+    fitted = student.fit_many(lessons) if hasattr(student, "fit_many") else [_equally_long(student, lesson).fit(lesson.X, lesson.y) for lesson in lessons]
     rows, predicted = [], [(room, f"{name}{suffix}", one, one.predict(room.X_test)) for (room, name), one in zip(plan, fitted)]
     seconds = (time.perf_counter() - started) / len(plan)
     if single is not None:

@@ -1,5 +1,7 @@
 """Students of other frameworks: on a fake environment that obeys the folder's rules, and on the real ones where they are there."""
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -106,6 +108,14 @@ def test_plain_tables_agree_between_training_and_test():
     test, _ = plain_table(X[["a", "flag"]].iloc[:1])
     assert list(train) == list(test) == ["c0", "c1"] and discrete == ["c1"] and test.c1[0] in set(train.c1)
     assert json.loads(json.dumps(discrete)) == ["c1"]
+
+
+@pytest.mark.parametrize("framework, needed", [("h2o", {"h2o"}), ("autokeras", {"autokeras", "tensorflow-cpu"}), ("autogluon", {"autogluon.tabular", "torch"})])
+def test_the_environment_has_what_the_script_imports(framework, needed):
+    lines = (Path(__file__).parent.parent / "students" / f"requirements-{framework}.txt").read_text().splitlines()
+    named = {re.split(r"[=<>\[]", line)[0].strip() for line in lines if line and not line.startswith("#")}
+    brought = {"pandas"} if framework == "autogluon" else set()          # by the framework itself, in a range of its own
+    assert needed | {"pandas", "pyarrow"} <= named | brought
 
 
 def test_the_real_framework(framework):

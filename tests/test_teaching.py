@@ -117,6 +117,28 @@ def test_steps_are_equal(rooms):
     assert found.max() - found.min() <= 15 / 2, "the nearest whole number of passes"
 
 
+class CountsPasses(LinearRegression):
+    "A student of another framework: counts passes over its table, knows nothing of steps."
+    trained = []
+
+    def __init__(self, n_epochs=40):
+        super().__init__()
+        self.n_epochs = n_epochs
+
+    def fit(self, X, y):
+        self.trained.append((len(X), self.n_epochs))
+        return super().fit(X, y)
+
+
+def test_a_framework_makes_the_same_steps_too(rooms):
+    CountsPasses.trained = []
+    given = CountsPasses()
+    teach(rooms[:1], {"none": None, "V 1": Recipe(), "V 3": Recipe(volume=3.0), "V 200": Recipe(volume=200.0)}, given)
+    n = len(rooms[0].y)
+    assert CountsPasses.trained == [(n, 40), (2 * n, 20), (4 * n, 10), (201 * n, 1)], "rows times passes are equal, and one pass is the least"
+    assert given.n_epochs == 40, "the caller's student is left as it was"
+
+
 def test_a_recipe_needs_to_know_the_original(rooms):
     class Nowhere(LinearRegression):
         def fit(self, X, y, rng):
