@@ -46,7 +46,7 @@ def stack(objects: list):
 def key_of(one) -> str:
     "Equal for equal objects."
     if hasattr(one, "iloc"):
-        return one.to_json(orient="values", double_precision=15)
+        return json.dumps(one.astype(object).to_numpy().tolist(), default=str)     # Python writes floats so that they come back to the last bit
     return one if isinstance(one, str) else f"{np.asarray(one).dtype}{np.shape(one)}{np.ascontiguousarray(one).tobytes().hex()}"
 
 

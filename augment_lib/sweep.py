@@ -202,11 +202,11 @@ def expand(
     return calls
 
 # %% ../nbs/43_sweep.ipynb #43_sweep-18
-def _amount(text, units, what, example):
+def _amount(text, units, what, example, least=0.0):
     "A number with a unit."
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", "" if isinstance(text, bool) else str(text))
     amount = float(found[1]) * units.get(found[2], 0) if found else 0
-    if not (amount > 0 and isfinite(amount)):
+    if not (amount > 0 and least <= amount and isfinite(amount)):
         raise InputError(f"{what}={text!r} cannot be read; expected something like {example}.")
     return amount
 
@@ -218,7 +218,7 @@ def seconds_of(text) -> float:
 
 def bytes_of(text) -> int:
     "800MB or 4GB in bytes."
-    return int(_amount(text, {"": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}, "memory", "800MB or 4GB"))
+    return int(_amount(text, {"": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}, "memory", "800MB or 4GB", least=1))
 
 # %% ../nbs/43_sweep.ipynb #43_sweep-21
 def _inside(path, root) -> bool:

@@ -152,6 +152,14 @@ def test_objects_survive_the_disk(many):
     assert stack(ones).dtypes.equals(many.dtypes) if hasattr(many, "dtypes") else np.asarray(stack(ones)).dtype == np.asarray(many).dtype
 
 
+@pytest.mark.parametrize("frame", [pd.DataFrame({"a": [1e-8, 1.0000000001e-8, np.nextafter(1e-8, 1)]}), pd.DataFrame({"a": pd.array([1, None, 2], dtype="Int64")}),
+                                   pd.DataFrame({"a": pd.Categorical(["x", "y", "1"]), "b": [True, True, False]}), pd.DataFrame({"a": pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-03"])})])
+def test_rows_of_a_frame_that_differ_are_different_objects(frame):
+    keys = [key_of(one) for one in split(frame)]
+    assert len(set(keys)) == 3
+    assert [key_of(one) for one in unpack(pack(split(frame)))] == keys
+
+
 def test_time_limit_leaves_other_alarms_and_threads_alone():
     import signal
     rang = []
