@@ -108,7 +108,7 @@ def tercile_bars(
     shares = np.asarray(table, dtype=float)
     if shares.ndim != 2 or shares.shape[1] != 3 or not len(shares) or np.nanmin(shares) < 0 or np.nanmax(np.abs(shares.sum(axis=1) - 1)) > 1e-6:
         raise InputError(f"table has shape {shares.shape}; expected three shares per method that sum to 1.")
-    ax, left = _axes(ax, 0.95 + 0.24 * len(shares)), np.zeros(len(shares))
+    ax, left = _axes(ax, 0.95 + 0.24 * len(shares), table.index), np.zeros(len(shares))
     for column, colour, name in zip(shares.T, ("#D9D9D9", "#9A9A9A", PALETTE["synthetic"]), ("low", "middle", "high")):
         ax.barh(range(len(shares)), column, left=left, color=colour, height=0.72, label=name)
         left += column
@@ -132,7 +132,8 @@ def difference_forest(
     missing = [name for name in ("method", "difference", "low", "high") if name not in table]
     if missing or not len(table):
         raise InputError(f"table has {len(table)} row(s) and no column {missing}; expected method, difference, low, high.")
-    ax, names = _axes(ax, 0.95 + 0.23 * len(table)), [str(name) for name in table.method]
+    names = [str(name) for name in table.method]
+    ax = _axes(ax, 0.95 + 0.23 * len(table), names)
     styles = method_styles(names)
     for row, (name, (middle, low, high)) in enumerate(zip(names, table[["difference", "low", "high"]].to_numpy(float))):
         if not np.isfinite(middle):

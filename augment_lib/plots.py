@@ -99,8 +99,9 @@ def save_figure(
     return tuple(path for path, _ in drawn)
 
 # %% ../nbs/40_plots.ipynb #40_plots-19
-def _axes(ax, height, width=COLUMN):
-    "The given axes, or those of a new figure."
+def _axes(ax, height, names=()):
+    "The given axes, or those of a new figure, which is wider where the names of its rows are long."
+    width = COLUMN + 0.08 * max(0, max((len(str(name)) for name in names), default=0) - 24)
     return plt.subplots(figsize=(width, height))[1] if ax is None else ax
 
 
@@ -110,7 +111,8 @@ def _unit(label, unit):
 
 
 def _wrap(ax, text, room):
-    "Text in lines of `room` characters per inch of the axes."
+    "Text in lines of `room` characters per inch of the axes, once the names beside them have taken their place."
+    ax.figure.draw_without_rendering()
     return textwrap.fill(text, max(18, int(room * ax.get_position().width * ax.figure.get_figwidth())))
 
 
@@ -261,7 +263,7 @@ def seed_boxplot(
     if absent or not order:
         raise InputError(f"long has no finite value of {absent or 'any method'}; it has the methods {sorted(set(long.method))}.")
     values = [by_seed[name].to_numpy() for name in order]
-    ax, styles, draw = _axes(ax, 0.9 + 0.25 * len(order)), method_styles(order), np.random.default_rng(0)
+    ax, styles, draw = _axes(ax, 0.9 + 0.25 * len(order), order), method_styles(order), np.random.default_rng(0)
     thin = {"color": "0.6", "lw": 0.8}
     for row, (name, seeds) in enumerate(zip(order, values)):
         ax.boxplot(seeds, positions=[row], orientation="horizontal", widths=0.62, showfliers=False, manage_ticks=False,
@@ -309,7 +311,7 @@ def rank_diagram(
             raise InputError(f"groups names {unknown}; expected methods of ranks: {names}.")
         rows = [names.index(name) for name in group]
         joined.append((min(rows), max(rows)))
-    ax, styles = _axes(ax, 1.0 + 0.22 * len(names)), method_styles(names)
+    ax, styles = _axes(ax, 1.0 + 0.22 * len(names), names), method_styles(names)
     high = max(ranks.max(), min(2.0, len(ranks)))
     for row, (name, rank) in enumerate(ranks.items()):
         ax.plot([1, rank], [row, row], color="0.85", lw=1, zorder=0)
@@ -318,7 +320,7 @@ def rank_diagram(
         at = high + 0.06 * (high - 0.5) * (lane + 1)
         ax.plot([at, at], [first - 0.2, last + 0.2], color=PALETTE["line"], lw=2.5, solid_capstyle="round")
     ax.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names, xlabel="mean rank (1 is best)")
-    ax.set_xticks(np.arange(1, np.floor(high) + 1, int(np.ceil(high / 7))))
+    ax.set_xticks(np.arange(1, np.floor(high) + 1, int(np.ceil(high / 5))))
     counts = [_plural(n, *what)] if n else []
     counts += [] if cd is None else [f"critical difference {cd:.2g}"]
     counts += ["bars: not separable"] if joined else []
@@ -376,7 +378,8 @@ def ratio_forest(
     good = np.isfinite(bounds).all(axis=1) & (bounds > 0).all(axis=1)
     if not good.any() or np.nanmin(np.where(np.isnan(bounds), 1, bounds)) <= 0:
         raise InputError("table has no ratio with an interval, or one that is not positive; expected 0 < low <= ratio <= high.")
-    ax, names = _axes(ax, 1.05 + 0.23 * len(table)), [str(name) for name in table.method]
+    names = [str(name) for name in table.method]
+    ax = _axes(ax, 1.05 + 0.23 * len(table), names)
     styles = method_styles(names)
     for row, (name, (ratio, low, high), fine) in enumerate(zip(names, bounds, good)):
         if not fine:

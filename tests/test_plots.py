@@ -90,6 +90,12 @@ def test_layout_of_small_input(kind):
     check_layout(draw(kind, names=["none", "david"], seeds=1, n=3).figure)
 
 
+@pytest.mark.parametrize("kind", ["box", "rank", "forest"])
+def test_layout_of_long_names(kind):
+    names = ["none", "uci_protein-tertiary-structure", "ml_teacher middle mean tuned", *(f"weighted_oversampling_with_{i}" for i in range(20))]
+    check_layout(draw(kind, names).figure)
+
+
 def test_layout_of_a_page():
     with p.theme():
         fig, axes = plt.subplots(2, 2, figsize=(p.PAGE, 5))
