@@ -132,8 +132,7 @@ def difference_forest(
     missing = [name for name in ("method", "difference", "low", "high") if name not in table]
     if missing or not len(table):
         raise InputError(f"table has {len(table)} row(s) and no column {missing}; expected method, difference, low, high.")
-    names = [str(name) for name in table.method]
-    ax = _axes(ax, 0.95 + 0.23 * len(table), names)
+    ax, names = _axes(ax, 0.95 + 0.23 * len(table), table.method), [str(name) for name in table.method]
     styles = method_styles(names)
     for row, (name, (middle, low, high)) in enumerate(zip(names, table[["difference", "low", "high"]].to_numpy(float))):
         if not np.isfinite(middle):

@@ -101,8 +101,8 @@ def save_figure(
 # %% ../nbs/40_plots.ipynb #40_plots-19
 def _axes(ax, height, names=()):
     "The given axes, or those of a new figure, which is wider where the names of its rows are long."
-    width = COLUMN + 0.08 * max(0, max((len(str(name)) for name in names), default=0) - 24)
-    return plt.subplots(figsize=(width, height))[1] if ax is None else ax
+    longest = max((len(str(name)) for name in names), default=0)
+    return plt.subplots(figsize=(COLUMN + 0.08 * max(0, longest - 24), height))[1] if ax is None else ax
 
 
 def _unit(label, unit):
@@ -271,11 +271,11 @@ def seed_boxplot(
         ax.scatter(seeds, row + draw.uniform(-0.17, 0.17, len(seeds)), s=11, alpha=0.8, lw=0, zorder=3, **styles[name])
     if reference is not None:
         ax.axvline(by_seed[reference].median(), color=PALETTE["line"], lw=0.8, ls="--", zorder=0)
-    ax.set(ylim=(len(order) - 0.5, -0.5), xlabel=_unit(label, unit), yticks=range(len(order)), yticklabels=order)
+    ax.set(ylim=(len(order) - 0.5, -0.5), yticks=range(len(order)), yticklabels=order)
+    ax.set_xlabel(_wrap(ax, _unit(label, unit), 11))
     if log:
         _log_axis(ax, by_seed[order].min(), by_seed[order].max())
-    seeds = _plural(min(map(len, values)), repeat, most=max(map(len, values)))
-    _title(ax, title, f"{seeds}; box: quartiles" + (f"; {_plural(lost, 'value')} lost" if lost else ""), room=12)
+    _title(ax, title, f"{_plural(min(map(len, values)), repeat, most=max(map(len, values)))}; box: quartiles" + (f"; {_plural(lost, 'value')} lost" if lost else ""), room=12)
     return ax
 
 # %% ../nbs/40_plots.ipynb #40_plots-37
@@ -321,10 +321,8 @@ def rank_diagram(
         ax.plot([at, at], [first - 0.2, last + 0.2], color=PALETTE["line"], lw=2.5, solid_capstyle="round")
     ax.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names, xlabel="mean rank (1 is best)")
     ax.set_xticks(np.arange(1, np.floor(high) + 1, int(np.ceil(high / 5))))
-    counts = [_plural(n, *what)] if n else []
-    counts += [] if cd is None else [f"critical difference {cd:.2g}"]
-    counts += ["bars: not separable"] if joined else []
-    _title(ax, title, "; ".join(counts), room=12)
+    counts = [n and _plural(n, *what), cd is not None and f"critical difference {cd:.2g}", joined and "bars: not separable"]
+    _title(ax, title, "; ".join(filter(None, counts)), room=12)
     return ax
 
 # %% ../nbs/40_plots.ipynb #40_plots-41
@@ -378,8 +376,7 @@ def ratio_forest(
     good = np.isfinite(bounds).all(axis=1) & (bounds > 0).all(axis=1)
     if not good.any() or np.nanmin(np.where(np.isnan(bounds), 1, bounds)) <= 0:
         raise InputError("table has no ratio with an interval, or one that is not positive; expected 0 < low <= ratio <= high.")
-    names = [str(name) for name in table.method]
-    ax = _axes(ax, 1.05 + 0.23 * len(table), names)
+    ax, names = _axes(ax, 1.05 + 0.23 * len(table), table.method), [str(name) for name in table.method]
     styles = method_styles(names)
     for row, (name, (ratio, low, high), fine) in enumerate(zip(names, bounds, good)):
         if not fine:

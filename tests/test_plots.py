@@ -42,7 +42,7 @@ def draw(kind, names=NAMES, seeds=10, n=200, ax=None):
     return {
         "density": lambda: p.target_density_plot(codes[:, 0], np.r_[codes[:, 0], 3 + codes[:, 1]], ax, "concentration", "µg/m³", title="The tail"),
         "latent": lambda: p.latent_plot(codes, codes[: n // 2] + 0.1, codes[:, 0], ax, "price", "1,000 $", title="Codes of large targets"),
-        "box": lambda: p.seed_boxplot(long_table(names, seeds), ax, reference=names[0], label="weighted MSE", title="Methods over seeds"),
+        "box": lambda: p.seed_boxplot(long_table(names, seeds), ax, reference=names[0], label="weighted mean squared error on the rows that judge", title="Methods over seeds"),
         "boxlog": lambda: p.seed_boxplot(long_table(names, seeds), ax, log=True, title="Methods over seeds"),
         "rank": lambda: p.rank_diagram(dict(zip(names, np.linspace(1.5, len(names), len(names)))), cd=2.1, n=12, ax=ax, title="Ranks of methods"),
         "curve": lambda: p.curve_with_spread(np.geomspace(0.01, 2, 7), {name: rng.random((seeds, 7)) + i for i, name in enumerate(names[:4])}, ax,
