@@ -28,13 +28,13 @@ def with_autogluon(job, train, test, folder):
 
 
 def with_h2o(job, train, test, folder):
-    "H2O restricted to deep learning; its server listens on the loopback alone, on two ports of its own, and is shut down."
+    "H2O restricted to deep learning; its server listens on the loopback alone and is shut down; by a name of its own it joins no neighbour."
     import h2o
     from h2o.estimators import H2ODeepLearningEstimator
 
     h2o.no_progress()
-    h2o.init(ip="127.0.0.1", port=54321 + 2 * (os.getpid() % 5000), bind_to_localhost=True, nthreads=job["threads"], max_mem_size="2g", strict_version_check=False, verbose=False,
-             ice_root=str(folder), log_dir=str(folder))
+    h2o.init(ip="127.0.0.1", port=54321 + 2 * (os.getpid() % 5000), name=f"augment-{os.getpid()}", bind_to_localhost=True, nthreads=job["threads"],
+             max_mem_size="2g", strict_version_check=False, verbose=False, ice_root=str(folder), log_dir=str(folder))
     try:
         kinds = {name: "enum" for name in job["discrete"]}
         frames = [h2o.H2OFrame(table, column_types={name: kinds.get(name, "numeric") for name in table}) for table in (train, test)]
