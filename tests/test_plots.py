@@ -113,6 +113,9 @@ def test_log_axis_has_two_to_six_round_ticks(span):
     assert 1 <= len(ticks) <= 6 and all(ax.get_xlim()[0] <= tick <= ax.get_xlim()[1] for tick in ticks)
     if span[0] < 1 < span[1]:
         assert np.isclose(ticks, 1).any()
+    fig.canvas.draw()
+    told = [label.get_text() for label in ax.get_xticklabels()]
+    assert not any("e" in text for text in told) and all(len(text) <= 6 for text in told if "$" not in text), "read at a glance"
     check_layout(fig)
 
 
