@@ -169,7 +169,7 @@ def _log_axis(ax, low, high, most=6):
     ax.set(xscale="log", xlim=(low, high))
     ax.xaxis.set_major_locator(FixedLocator(ticks if len(ticks) else [low, high]))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}" if 1e-3 <= v < 1e4 else f"$10^{{{np.log10(v):.3g}}}$"))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{float(f'{v:.3g}'):g}" if 1e-3 <= v < 1e4 else f"$10^{{{np.log10(v):.3g}}}$"))
 
 # %% ../nbs/40_plots.ipynb #40_plots-24
 @theme()
