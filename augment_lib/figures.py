@@ -82,9 +82,10 @@ def differing(records) -> list:
 
 
 def told_apart(record, names) -> str:
-    "The record's values of these parameters; what is off or empty is not told."
+    "The record's values of these parameters; what is off or empty is not told, a long list is counted."
     values = {name: record.parameters.get(name) for name in names}
-    return ", ".join(name if value is True else f"{name} {value}" for name, value in values.items() if value)
+    lists = {name: str(value).split(",") for name, value in values.items()}
+    return ", ".join(name if value is True else f"{len(lists[name])} {name}" if len(lists[name]) > 3 else f"{name} {value}" for name, value in values.items() if value)
 
 
 def results_block(results, folder=EXPERIMENTS) -> str:
