@@ -113,12 +113,12 @@ def _unit(label, unit):
 def _wrap(ax, text, room):
     "Text in lines of `room` characters per inch of the axes, once the names beside them have taken their place."
     ax.figure.draw_without_rendering()
-    return textwrap.fill(text, max(18, int(room * ax.get_position().width * ax.figure.get_figwidth())))
+    return "\n".join(textwrap.fill(line, max(18, int(room * ax.get_position().width * ax.figure.get_figwidth()))) for line in text.splitlines())
 
 
 def _title(ax, title, note, room=15):
     "The message, and below it what was counted."
-    ax.set_title("\n".join(_wrap(ax, line, room) for line in (title, note) if line))
+    ax.set_title(_wrap(ax, "\n".join(filter(None, (title, note))), room))
 
 
 def _legend(ax):

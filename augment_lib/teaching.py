@@ -24,7 +24,7 @@ from .mixing import even_seeds
 from .models import derive_seed
 from .pieces import run_pieces
 from .row_features import NoisyFeatures
-from .student import Lesson
+from .student import Lesson, passes
 from .teacher import Teacher
 
 # %% ../nbs/41g_teaching.ipynb #41g_teaching-06
@@ -144,8 +144,10 @@ def teacher_error(room: SchoolClass) -> float:
 
 def _equally_long(student, lesson):
     "A fresh student; one that counts passes makes as many steps on the lesson as on its real rows alone."
-    fresh, share = clone(student), 1.0 if lesson.real is None else np.mean(lesson.real)
-    return fresh.set_params(n_epochs=max(1, round(fresh.n_epochs * share))) if hasattr(fresh, "n_epochs") else fresh
+    fresh = clone(student)
+    if lesson.real is None or not hasattr(fresh, "n_epochs"):
+        return fresh
+    return fresh.set_params(n_epochs=passes(fresh.n_epochs, int(np.sum(lesson.real)), len(lesson.real), batch_size=1))
 
 
 def teach(
