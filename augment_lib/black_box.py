@@ -14,7 +14,6 @@ import signal
 import threading
 import time
 import zipfile
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 

@@ -29,7 +29,7 @@ from .methods import Reweight, describe_error, prepare
 from .metrics import rarity_reference, sera, weighted_mse
 from .ml_teacher import MLTeacher
 from .models import derive_seed, fit_model, seeded, table_preprocessing, takes_weights
-from .outer import arrange, make_folds, partitions
+from .outer import arrange
 from .pieces import processes
 
 # %% ../nbs/50a_candidates.ipynb #50a_candidates-06

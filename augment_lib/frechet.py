@@ -17,7 +17,7 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import NearestNeighbors
 
 from .core import DataUnavailableError, InputError, as_generator, check_option
-from .extractor import SETS, ExtractorNet, judge, load_extractor, random_extractor, to_canvas
+from .extractor import SETS, judge, load_extractor, random_extractor, to_canvas
 from .storage import sha256_of
 
 # %% ../nbs/25c_frechet.ipynb #25c_frechet-07

@@ -275,7 +275,8 @@ def choose(self, rng):
     first = now = process.codes(X[:self.n_restarts + 32])
     for cycle in range(self.consistent):
         now = np.clip(self.model_.encode(self.model_.decode(now)), *self.bounds)
-        step = np.square(now - first).sum(1) if cycle == 0 else step
+        if cycle == 0:
+            step = np.square(now - first).sum(1)
     with torch.no_grad():
         value = worth(process.unit(now)[:, None]).numpy() - self.penalty * step
     order = np.argsort(-value, kind="stable")

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OKABE_ITO', 'PALETTE', 'MARKERS', 'COLUMN', 'PAGE', 'RC', 'FIXED', 'theme', 'method_style', 'method_styles',
-           'save_figure', 'target_density_plot', 'latent_plot', 'seed_boxplot', 'rank_groups', 'rank_diagram',
-           'curve_with_spread', 'ratio_forest']
+           'save_figure', 'log_axis', 'target_density_plot', 'latent_plot', 'seed_boxplot', 'rank_groups',
+           'rank_diagram', 'curve_with_spread', 'ratio_forest']
 
 # %% ../nbs/40_plots.ipynb #40_plots-04
 import hashlib
@@ -152,7 +152,7 @@ def _plural(n, one, many=None, most=None):
     return f"{n:,}" + (f" to {most:,}" if most not in (None, n) else "") + f" {one if (most or n) == 1 else many or one + 's'}"
 
 # %% ../nbs/40_plots.ipynb #40_plots-20
-def _log_axis(ax, low, high, most=6):
+def log_axis(ax, low, high, most=6):
     "A logarithmic x axis with round ticks, thinned until their labels have room."
     pad = max((high / low) ** 0.06, 1.01)
     low, high = low / pad, high * pad
@@ -274,7 +274,7 @@ def seed_boxplot(
     ax.set(ylim=(len(order) - 0.5, -0.5), yticks=range(len(order)), yticklabels=order)
     ax.set_xlabel(_wrap(ax, _unit(label, unit), 11))
     if log:
-        _log_axis(ax, by_seed[order].min(), by_seed[order].max())
+        log_axis(ax, by_seed[order].min(), by_seed[order].max())
     _title(ax, title, f"{_plural(min(map(len, values)), repeat, most=max(map(len, values)))}; box: quartiles" + (f"; {_plural(lost, 'value')} lost" if lost else ""), room=12)
     return ax
 
@@ -333,7 +333,7 @@ def curve_with_spread(
     ax=None,          # matplotlib axes; None for a new figure
     spread="sd",      # "sd" (one standard deviation) or "range" (all seeds)
     reference=None,   # height of a dashed line
-    xlabel="parameter", ylabel="error", log=False, title="", reference_label="reference",
+    xlabel="parameter", ylabel="error", log=False, title="", reference_label="reference", styles=None, legend=True,
 ):
     "Mean over seeds with its spread, one line per method."
     x, named = _finite("x", x, 1), isinstance(values, dict)
@@ -343,7 +343,7 @@ def curve_with_spread(
         raise InputError(f"values has shapes {[c.shape for c in curves.values()]}; expected (seeds, {len(x)}) for each method.")
     if log and x.min() <= 0:
         raise InputError(f"x holds {x.min():g}; a logarithmic axis (log=True) needs positive values.")
-    ax, order, styles = _axes(ax, 2.2 + 0.14 * len(curves)), np.argsort(x), method_styles(curves)
+    ax, order, styles = _axes(ax, 2.2 + 0.14 * len(curves)), np.argsort(x), styles or method_styles(curves)
     for name, seeds in curves.items():
         mean, sd = seeds.mean(axis=0), seeds.std(axis=0, ddof=1) if len(seeds) > 1 else np.zeros(len(x))
         low, high = (mean - sd, mean + sd) if spread == "sd" else (seeds.min(axis=0), seeds.max(axis=0))
@@ -353,8 +353,8 @@ def curve_with_spread(
     if reference is not None:
         ax.axhline(reference, color=PALETTE["line"], lw=0.9, ls="--", label=reference_label)
     if log:
-        _log_axis(ax, x.min(), x.max())
-    if named or reference is not None:
+        log_axis(ax, x.min(), x.max())
+    if legend and (named or reference is not None):
         _legend(ax)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     counts = [len(seeds) for seeds in curves.values()]
@@ -387,7 +387,7 @@ def ratio_forest(
         ax.plot(ratio, row, ms=5, ls="", mfc=None if clear else "white", zorder=3, **styles[name])
     ax.axvline(1, color=PALETTE["line"], lw=0.9, zorder=0)
     ax.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names)
-    _log_axis(ax, min(1, bounds[good].min()), max(1, bounds[good].max()))
+    log_axis(ax, min(1, bounds[good].min()), max(1, bounds[good].max()))
     known = [str(table[column].iloc[0]) if column in table and table[column].nunique() == 1 else "" for column in ("metric", "comparator")]
     ax.set_xlabel(_wrap(ax, label or f"ratio of {known[0] or 'error'}" + (f" to {known[1]}" if known[1] else ""), 11))
     note = "95 % interval; filled: 1 excluded"

@@ -11,7 +11,7 @@ import nbformat
 import psutil
 import pytest
 
-from augment_lib import cli, figures
+from augment_lib import cli
 from augment_lib.sweep import KINDS, plan, signature
 from augment_lib.records import work_out_request
 

@@ -15,6 +15,7 @@ from augment_lib.generative import AutoencoderModel, GenerativeAutoencoder, with
 from augment_lib.generative_model import Autoencoder
 from augment_lib.latent import Prior
 from augment_lib.mixture import Mixture
+from augment_lib.sampler import take_rows
 from augment_lib.weighting import DensityWeighting
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*reconstructs the rows:UserWarning", "ignore:.*mixture components are flat:UserWarning")
@@ -182,7 +183,7 @@ def test_another_law_without_training(kind):
         twin = with_law(fitted, law, **options)
         assert len(parts(twin.sample(6))[0]) == 6 and twin._nets is fitted._nets and fitted.law is None
         alone = small(law=law, **options).fit(*DATA[kind])
-        (rows, mine), (_, theirs) = next(iter(twin.laws_[0].values())), next(iter(alone.laws_[0].values()))
+        (_, mine), (_, theirs) = next(iter(twin.laws_[0].values())), next(iter(alone.laws_[0].values()))
         assert type(mine) is type(theirs)
         key = "means_" if isinstance(mine, Mixture) and mine.n_components == 1 else "covariance_" if hasattr(mine, "covariance_") else None
         if key:
@@ -260,8 +261,7 @@ def test_a_bank_of_subsets_equals_fits_alone(kind, options):
     for result, subset, seed, sampler in zip(results, rows, [3, 4, 5], many.samplers_):
         subset = np.flatnonzero(subset) if subset.dtype == bool else subset
         alone = small(**options).set_params(random_state=seed)
-        take = (lambda part: None if part is None else part.iloc[subset] if hasattr(part, "iloc") else part[subset])
-        expected = alone.fit_resample(take(X), take(y))
+        expected = alone.fit_resample(*(None if part is None else take_rows(part, subset) for part in (X, y)))
         assert (sampler.seed_indices_ == alone.seed_indices_).all() and sampler.task_ == alone.task_
         np.testing.assert_allclose(sampler.history_["x"], alone.history_["x"], rtol=1e-3)
         for one, other in zip(parts(result), parts(expected)):

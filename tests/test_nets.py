@@ -35,7 +35,9 @@ def test_initialisation_of_a_replicate_is_its_own():
 @pytest.mark.parametrize("n_conditions", [0, 2])
 def test_bank_equals_its_replicates(activation, batch_norm, n_conditions):
     net = initialise(VAENet(3, 5, (7, 6), 2, activation=activation, batch_norm=batch_norm, n_conditions=n_conditions), generators(3)).double()
-    draw = lambda *shape: torch.randn(*shape, generator=torch_generator(1), dtype=torch.float64)
+    def draw(*shape):
+        return torch.randn(*shape, generator=torch_generator(1), dtype=torch.float64)
+
     x, noise, condition = draw(3, 9, 5), draw(3, 9, 2), draw(3, 9, n_conditions) if n_conditions else None
     net.train(); net(x, noise, condition); net.eval()                       # moves the running statistics
     outputs = net(x, noise, condition)

@@ -79,7 +79,9 @@ def test_gradients_against_finite_differences(categories):
 
     class Terms(torch.nn.Module):                       # the objective calls net(...): hand it the substituted parameters
         def forward(self, *values):
-            bound = lambda *inputs: torch.func.functional_call(net, dict(zip(names, values)), inputs)
+            def bound(*inputs):
+                return torch.func.functional_call(net, dict(zip(names, values)), inputs)
+
             terms = objective.terms(bound, x, noise, condition)
             return torch.stack([t.sum() for t in terms.values()])
 

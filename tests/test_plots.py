@@ -108,7 +108,7 @@ def test_layout_of_a_page():
 def test_log_axis_has_two_to_six_round_ticks(span):
     with p.theme():
         fig, ax = plt.subplots(figsize=(2.4, 1))
-    p._log_axis(ax, *span)
+    p.log_axis(ax, *span)
     ticks = ax.get_xticks()
     assert 1 <= len(ticks) <= 6 and all(ax.get_xlim()[0] <= tick <= ax.get_xlim()[1] for tick in ticks)
     if span[0] < 1 < span[1]:

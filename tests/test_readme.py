@@ -22,7 +22,7 @@ def test_python_block_runs(block, tmp_path, monkeypatch, capsys):
 
 
 def test_first_example_has_ten_lines_beside_its_imports():
-    assert len(BLOCKS) == 5, "AugmentCV, DAVID, a pipeline, LEO-CVAE, GAE"
+    assert len(BLOCKS) == 7, "AugmentCV, DAVID, a pipeline, LEO-CVAE, GAE, ML teacher, LRA-VAE"
     assert sum(bool(line) and "import" not in line for line in BLOCKS[0].split("\n")) <= 10
 
 

@@ -80,7 +80,10 @@ def weights(n, seed):
 
 def bank_jobs():
     sizes = [200, 130, 87]                                      # unequal; none but the first is a multiple of 50
-    pick = lambda k, n: np.random.default_rng(k).permutation(200)[:n]
+
+    def pick(k, n):
+        return np.random.default_rng(k).permutation(200)[:n]
+
     return [Job(pick(k, n), 10 + k, {"beta": 0.05 * (k + 1)}, weights(n, k), np.full(4, 0.1 * k, np.float32), np.full(4, 1 + 0.2 * k, np.float32))
             for k, n in enumerate(sizes)]
 
