@@ -18,8 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from .autoencoder import check_subsets
 from .class_sampler import ClassSampler, class_state, restore_classes
 from .core import InputError, as_generator, check_number
-from .generative_model import Autoencoder, AutoencoderModel
-from .generator import GeneratorMixin, fit_generators, run_net, train_generators
+from .generator import GeneratorMixin, run_net, train_generators
 from .latent import law_from_state
 from .nets import load_replicates
 from .rows import PixelContainer, table_from_state, table_state

@@ -11,8 +11,8 @@ from sklearn.linear_model import Ridge
 
 from augment_lib.bootstrap import SmoothedBootstrap
 from augment_lib.core import InputError, ModelFileError
-from augment_lib.generative import AutoencoderModel, GenerativeAutoencoder, with_law
-from augment_lib.generative_model import Autoencoder
+from augment_lib.generative import GenerativeAutoencoder, with_law
+from augment_lib.generative_model import Autoencoder, AutoencoderModel
 from augment_lib.latent import Prior
 from augment_lib.mixture import Mixture
 from augment_lib.sampler import take_rows

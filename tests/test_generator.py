@@ -7,8 +7,8 @@ import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from augment_lib.core import InputError, torch_generator
-from augment_lib.generative import AutoencoderModel, GenerativeAutoencoder
-from augment_lib.generative_model import Autoencoder
+from augment_lib.generative import GenerativeAutoencoder
+from augment_lib.generative_model import Autoencoder, AutoencoderModel
 from augment_lib.generator import PIXELS, SMALL, fit_generators, run_net
 from augment_lib.mixture import Mixture
 from augment_lib.nets import AENet, VAENet, initialise
