@@ -540,6 +540,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'augment_lib.cluster.Slot': ('cluster.html#slot', 'augment_lib/cluster.py'),
                                      'augment_lib.cluster._collect': ('cluster.html#_collect', 'augment_lib/cluster.py'),
                                      'augment_lib.cluster._connect': ('cluster.html#_connect', 'augment_lib/cluster.py'),
+                                     'augment_lib.cluster._patiently': ('cluster.html#_patiently', 'augment_lib/cluster.py'),
                                      'augment_lib.cluster._submit': ('cluster.html#_submit', 'augment_lib/cluster.py'),
                                      'augment_lib.cluster._take_back': ('cluster.html#_take_back', 'augment_lib/cluster.py'),
                                      'augment_lib.cluster._turn': ('cluster.html#_turn', 'augment_lib/cluster.py'),

@@ -87,6 +87,14 @@ def slot_environment(slot: Slot) -> dict:
     return told | {"CUDA_VISIBLE_DEVICES": slot.gpu or ""}
 
 
+def _patiently(start):
+    "distributed gives the thread of its event loop ten seconds; a machine that stood still meanwhile (a lid closed, a crowded node) gets a second chance."
+    try:
+        return start()
+    except AssertionError:      # that is how distributed says so
+        return start()
+
+
 @contextmanager
 def local_client(slots):
     "A client of a scheduler and workers that live as long as the `with` block, on the loopback address."
@@ -96,7 +104,7 @@ def local_client(slots):
     with tempfile.TemporaryDirectory(prefix="augment_lib-") as scratch, dask.config.set(SETTINGS):
         common = {**loopback, "nthreads": 1, "memory_limit": 0, "local_directory": scratch, "silence_logs": 40}
         workers = {slot.number: {"cls": Nanny, "options": {**common, "env": slot_environment(slot), "resources": {"GPU": 1} if slot.gpu else {}}} for slot in slots}
-        cluster = SpecCluster(workers, scheduler={"cls": Scheduler, "options": {**loopback, "port": 0, "dashboard": True}}, silence_logs=40)
+        cluster = _patiently(lambda: SpecCluster(workers, scheduler={"cls": Scheduler, "options": {**loopback, "port": 0, "dashboard": True}}, silence_logs=40))
         try:
             with Client(cluster) as client:
                 yield client
@@ -109,7 +117,7 @@ def remote_client(address, patience=60.0):
     "A client of a scheduler that someone else started."
     from distributed import Client
     try:
-        client = Client(address, timeout=patience, set_as_default=False)
+        client = _patiently(lambda: Client(address, timeout=patience, set_as_default=False))
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(f"scheduler={address!r} does not answer within {patience:g} s ({type(error).__name__}); "
                          "start it with `dask scheduler`, and give the tcp:// address that it prints.") from None
