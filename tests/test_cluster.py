@@ -243,25 +243,6 @@ def test_scheduler_that_does_not_answer(tmp_path):
     assert not list((tmp_path / "runs").glob("30_toy"))
 
 
-@pytest.mark.parametrize("where", ["here", "there"])
-def test_a_machine_that_stood_still_gets_a_second_chance(monkeypatch, tmp_path, where):
-    "distributed asserts that the thread of its event loop ran within ten seconds."
-    import distributed
-    from distributed.utils import LoopRunner
-    scheduler, begin, stalls = distributed.LocalCluster(1, threads_per_worker=1, processes=True, dashboard_address=":0") if where == "there" else None, LoopRunner._start_unlocked, [True, False]
-
-    def start(runner):
-        assert not (stalls and stalls.pop(0))
-        begin(runner)
-
-    monkeypatch.setattr(LoopRunner, "_start_unlocked", start)
-    try:
-        outcomes = run_jobs(toys(tmp_path, 1), tmp_path / "runs", Options(workers=1) if scheduler is None else Options(scheduler=scheduler.scheduler_address))
-    finally:
-        if scheduler: scheduler.close()
-    assert not stalls and [outcome.status for outcome in outcomes.values()] == ["ok"]
-
-
 # ---- slots
 
 def test_slots_share_gpus_and_memory(monkeypatch):
@@ -340,6 +321,22 @@ class Sweep(threading.Thread):
         assert not self.is_alive(), "it does not end"
         assert self.error is None, "".join(traceback.format_exception(self.error))
         return {name: outcome.status for name, outcome in self.outcomes.items()}
+
+
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_a_machine_that_stood_still_gets_a_second_chance(outside, monkeypatch, tmp_path, where):
+    "distributed asserts that the thread of its event loop ran within ten seconds."
+    from distributed.utils import LoopRunner
+    begin, stalls = LoopRunner._start_unlocked, [True, False]
+
+    def start(runner):
+        assert not (stalls and stalls.pop(0))
+        begin(runner)
+
+    monkeypatch.setattr(LoopRunner, "_start_unlocked", start)
+    outside.mend()
+    outcomes = run_jobs(toys(tmp_path, 1), tmp_path / "runs", Options(workers=1) if where == "here" else Options(scheduler=outside.address))
+    assert not stalls and [outcome.status for outcome in outcomes.values()] == ["ok"]
 
 
 def test_two_sweeps_on_one_folder_at_once(outside, tmp_path):
