@@ -9,7 +9,6 @@ __all__ = ['KEYS', 'VERDICTS', 'COLUMNS', 'Results', 'read_results', 'Effect', '
 # %% ../nbs/44_claims.ipynb #44_claims-03
 import json
 import re
-from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from .core import InputError, as_generator
+from .core import InputError, as_generator, closest_name
 from .figures import refresh_readme
 from .rules import FILTERS, HIGHER, LOGARITHMIC, Clause, parse_rule
 from .statistics import best_of, cross_over, family_effects, verdict
@@ -49,6 +48,12 @@ def read_results(
 class _Missing(Exception):
     "What a rule needs and the committed results do not have."
 
+    @classmethod
+    def among(cls, message, name, known):
+        "With the name that was probably meant."
+        near = closest_name(name, known)
+        return cls(message + (f" (nearest: {near!r})" if near else ""))
+
 # %% ../nbs/44_claims.ipynb #44_claims-09
 KEYS = ["family", "dataset", "regime", "model", "seed"]
 
@@ -76,8 +81,7 @@ def _long(rows, names, metrics):
         above, _, below = metric.partition("/")
         for column in filter(None, (above, below)):
             if column not in rows:
-                near = get_close_matches(column, rows.columns, 1, 0.5)
-                raise _Missing(f"the table has no column {column!r}" + (f" (nearest: {near[0]!r})" if near else ""))
+                raise _Missing.among(f"the table has no column {column!r}", column, rows.columns)
         value = rows[above] / rows[below] if below else rows[above]
         found = rows[[*KEYS, "method"]].assign(value=pd.to_numeric(value, errors="coerce").replace([np.inf, -np.inf], np.nan))
         found = found[found.method.isin(names)].dropna(subset="value")
@@ -97,8 +101,7 @@ def _resolve(rows, quantity):
     names = dict.fromkeys(n for part in quantity.parts for n, needed in part.names if needed or n in have)
     absent = [n for n in names if n not in have]
     if absent:
-        near = get_close_matches(absent[0], have, 1, 0.6)
-        raise _Missing(f"the table has no method {', '.join(map(repr, absent))}" + (f" (nearest: {near[0]!r})" if near else ""))
+        raise _Missing.among(f"the table has no method {', '.join(map(repr, absent))}", absent[0], sorted(have))
     by = quantity.options.get("chosen_by", (quantity.metric,))[0]
     long = _long(rows, names, [quantity.metric, by])
     for place, part in reversed(list(enumerate(quantity.parts))):  # the comparator comes first: `crossed` needs it
@@ -225,8 +228,7 @@ def _in_record(results, experiment, profile, q):
     "An Effect from a number of a record and the interval beside it."
     numbers, name = results.metrics.get((experiment, profile)), q.parts[0]
     if numbers is None or name not in numbers:
-        near = get_close_matches(name, numbers or (), 1)
-        raise _Missing(f"no record of {experiment} holds {name!r}" + (f" (nearest: {near[0]!r})" if near else ""))
+        raise _Missing.among(f"no record of {experiment} holds {name!r}", name, numbers or ())
     stem = re.sub(r"(ratio|effect|gain)$", "", name)
     value, low, high = (float(numbers.get(key, (np.nan,))[0]) for key in (name, f"{stem}low", f"{stem}high"))
     if not np.isfinite(value):

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['InputError', 'DataUnavailableError', 'ChecksumError', 'ModelFileError', 'check_option', 'check_number',
-           'as_generator', 'spawn_seeds', 'torch_generator', 'resolve_device']
+           'closest_name', 'as_generator', 'spawn_seeds', 'torch_generator', 'resolve_device']
 
 # %% ../nbs/00_core.ipynb #00_core-04
 import operator
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,6 +62,16 @@ def check_number(
     if not (np.isfinite(number) and low <= number <= high):
         raise InputError(f"{name}={value!r} is out of range; expected a {kind} from {low} to {high}.")
     return number
+
+
+def closest_name(
+    name,             # what was asked for
+    known,            # names that there are
+):                    # one of `known`, or None
+    "The known name that is most like `name`, upper or lower case; None if none is like it."
+    lowered = {str(other).strip().lower(): other for other in reversed(list(known))}        # of two that differ by case, the first
+    found = get_close_matches(str(name).strip().lower(), lowered, 1, 0.5)
+    return lowered[found[0]] if found else None
 
 # %% ../nbs/00_core.ipynb #00_core-15
 def as_generator(

@@ -7,7 +7,6 @@ __all__ = ['SHIPPED', 'registry', 'names', 'regression_sets', 'find_set', 'cache
            'verify']
 
 # %% ../nbs/02c_files.ipynb #02c_files-03
-import difflib
 import os
 import sys
 import warnings
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .core import ChecksumError, DataUnavailableError, InputError
+from .core import ChecksumError, DataUnavailableError, InputError, closest_name
 from .storage import sha256_of
 
 # %% ../nbs/02c_files.ipynb #02c_files-06
@@ -86,9 +85,9 @@ def find_set(
     files = table[(table.file == name) | (table.file.str.split("/").str[-1] == name)]
     if len(files):
         return files.iloc[0].copy()
-    known = {key.lower(): key for key in (*SHIPPED, *table.index)}
-    close = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.5)
-    hint = f" Did you mean {known[close[0]]!r}?" if close else ""
+    known = {*SHIPPED, *table.index}
+    meant = closest_name(name, sorted(known))
+    hint = f" Did you mean {meant!r}?" if meant else ""
     raise InputError(f"Data set {name!r} is unknown.{hint} `python -m augment_lib.data list` shows all {len(known)}.")
 
 # %% ../nbs/02c_files.ipynb #02c_files-22

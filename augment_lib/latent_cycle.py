@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['check_codes_of', 'cycle', 'latent_reconstruction_error', 'linear_lre', 'linear_net', 'posterior_log_density',
-           'partial_spearman', 'Consistency', 'consistent', 'elbo']
+           'partial_spearman', 'Consistency', 'consistent', 'inverted_codes', 'elbo']
 
 # %% ../nbs/23i_latent_cycle.ipynb #23i_latent_cycle-03
 import inspect
@@ -125,6 +125,25 @@ def consistent(model, Z, *, n_cycles=5, tolerance=0.25, **options):          # o
         before, now = now, cycle(model, now, **options)
     distance, last = (np.sqrt(np.square(now - other).mean(1)) for other in (first, before))
     return Consistency(now, distance, last, distance <= tolerance)
+
+# %% ../nbs/23i_latent_cycle.ipynb #23i_latent_cycle-21b
+def inverted_codes(
+    loss_of,             # codes (K, n, latent_dim) -> loss (K, n) with a gradient; 0: found
+    start,               # (K, n, latent_dim) tensor, left as it is
+    *, n_steps, learning_rate,
+) -> torch.Tensor:       # (K, n, latent_dim)
+    "Codes with the least loss on Adam's way from `start`; never worse than it."
+    z = start.detach().clone().requires_grad_()
+    optimizer, best, least = torch.optim.Adam([z], lr=learning_rate), z.detach().clone(), torch.full(z.shape[:2], torch.inf).to(z)
+    for _ in range(n_steps + 1):
+        loss = loss_of(z)
+        better = loss.detach() < least
+        best, least = torch.where(better[..., None], z.detach(), best), torch.where(better, loss.detach(), least)
+        if (least == 0).all():
+            break
+        z.grad, = torch.autograd.grad(loss.sum(), z)
+        optimizer.step()
+    return best
 
 # %% ../nbs/23i_latent_cycle.ipynb #23i_latent_cycle-22
 def elbo(

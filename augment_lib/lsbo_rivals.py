@@ -12,6 +12,7 @@ import torch
 
 from .black_box import Proposal, Search, key_of, split, stack
 from .core import InputError, check_number, check_option
+from .latent_cycle import inverted_codes
 from .lsbo import LatentModel, LatentSearch, LatentSpaceOptimizer
 from .rows import likelihood_of
 from .surrogate import draw_functions
@@ -132,18 +133,9 @@ def invert(self, objects, start, *, n_steps=50, learning_rate=0.05):
     "Codes (n, latent_dim) with the least reconstruction loss, by Adam from `start`; never worse than the start."
     sampler = self.sampler
     rows = sampler._container.to_frame(np.asarray(objects) if isinstance(objects, list) else objects)
-    x, likelihood, net = torch.as_tensor(sampler._scaled(sampler._table.encode(rows, None)))[None], likelihood_of(sampler._table), sampler._nets[0]
-    like = next(net.parameters())
-    z = torch.as_tensor(np.asarray(start, dtype=np.float32))[None].to(like).requires_grad_(True)
-    x, optimizer = x.to(like), torch.optim.Adam([z], lr=learning_rate)
-    best, least = z.detach().clone(), torch.full(z.shape[:2], torch.inf).to(like)
-    for _ in range(n_steps + 1):
-        loss = likelihood.nll(net.decode(z), x)
-        better = loss.detach() < least
-        best, least = torch.where(better[..., None], z.detach(), best), torch.where(better, loss.detach(), least)
-        z.grad = torch.autograd.grad(loss.sum(), z)[0]
-        optimizer.step()
-    return best[0].cpu().numpy().astype(np.float64)
+    likelihood, net = likelihood_of(sampler._table), sampler._nets[0]
+    x, start = (torch.as_tensor(np.asarray(part, dtype=np.float32))[None].to(next(net.parameters())) for part in (sampler._scaled(sampler._table.encode(rows, None)), start))
+    return inverted_codes(lambda z: likelihood.nll(net.decode(z), x), start, n_steps=n_steps, learning_rate=learning_rate)[0].cpu().numpy().astype(np.float64)
 
 
 LatentModel.invert = invert

@@ -9,7 +9,6 @@ __all__ = ['BINARY', 'NAMES', 'DECIMAL_COMMA', 'NUMBER', 'A_DATE', 'CURES', 'rea
 
 # %% ../nbs/02h_own_table.ipynb #02h_own_table-03
 import csv
-import difflib
 import re
 from io import StringIO
 from itertools import islice
@@ -22,7 +21,7 @@ import psutil
 from pandas.api import types
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 
-from .core import InputError, check_option
+from .core import InputError, check_option, closest_name
 from .readers import MISSING, open_bytes, read_arff
 from .table import TableEncoder
 
@@ -64,9 +63,8 @@ def nearest(
     names,            # what there is
 ) -> str:             # " Did you mean 'price'?", or nothing
     "The nearest name, as the end of a message."
-    lowered = {str(n).strip().lower(): n for n in reversed(list(names))}
-    found = difflib.get_close_matches(str(name).strip().lower(), lowered, n=1, cutoff=0.5)
-    return f" Did you mean {str(lowered[found[0]])!r}?" if found else ""
+    found = closest_name(name, names)
+    return "" if found is None else f" Did you mean {str(found)!r}?"
 
 # %% ../nbs/02h_own_table.ipynb #02h_own_table-09
 NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}

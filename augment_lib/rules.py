@@ -8,12 +8,11 @@ __all__ = ['HIGHER', 'LOWER', 'METRICS', 'KINDS', 'ARGUMENTS', 'LOGARITHMIC', 'F
 
 # %% ../nbs/43d_rules.ipynb #43d_rules-03
 import re
-from difflib import get_close_matches
 from typing import NamedTuple
 
 import numpy as np
 
-from .core import InputError
+from .core import InputError, closest_name
 
 # %% ../nbs/43d_rules.ipynb #43d_rules-07
 HIGHER = frozenset("""
@@ -94,8 +93,8 @@ class _Reader:
 
     def fail(self, expected, known=(), found=None):
         found = self.peek() if found is None else found
-        near = get_close_matches(found, known, 1, 0.5)
-        raise InputError(f"rule {self.text!r}: found {found or 'the end'!r}, expected {expected}" + (f"; did you mean {near[0]!r}?" if near else "."))
+        near = closest_name(found, known)
+        raise InputError(f"rule {self.text!r}: found {found or 'the end'!r}, expected {expected}" + (f"; did you mean {near!r}?" if near else "."))
 
     def name(self, what):
         "A quoted name, or words up to the next sign."

@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .core import InputError, ModelFileError, as_generator, check_number, check_option, spawn_seeds
 from .generator import run_net
-from .latent_cycle import check_codes_of
+from .latent_cycle import check_codes_of, inverted_codes
 from .lra_vae import LRA, codes_from
 from .nets import load_replicates
 from .sampler import decode_argument, encode_argument
@@ -259,21 +259,15 @@ def invert(self, objects, start, *, n_steps=60, learning_rate=0.3):
     "Codes (n, latent_dim) that decode to the strings, or come nearest to it, begun at start (n, latent_dim)."
     net, vocabulary = self.sampler._nets[0], self.sampler.vocabulary_
     x, likelihood = torch.as_tensor(vocabulary.encode(objects)[None], dtype=torch.float32), Tokens(vocabulary.n_symbols)
-    z = torch.as_tensor(check_codes_of(start, self.latent_dim, "start")[None]).clone().requires_grad_()
-    if z.shape[1] != x.shape[1]:
-        raise InputError(f"start has {z.shape[1]} codes for {x.shape[1]} objects; expected one each.")
-    optimizer, best, least = torch.optim.Adam([z], lr=learning_rate), z.detach().clone(), torch.full(z.shape[:2], torch.inf)
-    for _ in range(n_steps + 1):
+    start = torch.as_tensor(check_codes_of(start, self.latent_dim, "start")[None])
+    if start.shape[1] != x.shape[1]:
+        raise InputError(f"start has {start.shape[1]} codes for {x.shape[1]} objects; expected one each.")
+
+    def loss_of(z):
         logits = net.decode(z)
-        loss = likelihood.nll(logits, x)
-        found = (until_end(likelihood.best(logits)) == x).all(-1)
-        better = (found | (loss.detach() < least)) & (least > 0)
-        best, least = torch.where(better[..., None], z.detach(), best), torch.where(better, torch.where(found, 0.0, loss.detach()), least)      # found: stays
-        if (least == 0).all():
-            break
-        z.grad, = torch.autograd.grad(loss.sum(), z)
-        optimizer.step()
-    return best[0].numpy()
+        return likelihood.nll(logits, x).masked_fill((until_end(likelihood.best(logits)) == x).all(-1), 0.0)      # found: stays
+
+    return inverted_codes(loss_of, start, n_steps=n_steps, learning_rate=learning_rate)[0].numpy()
 
 
 StringModel.retrain, StringModel.invert = retrain, invert

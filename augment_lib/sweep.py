@@ -9,7 +9,6 @@ __all__ = ['REPO', 'EXPERIMENTS', 'PROFILES', 'DEADLINES', 'MOST_RUNS', 'KINDS',
 
 # %% ../nbs/43_sweep.ipynb #43_sweep-03
 import ast
-import difflib
 import json
 import re
 from functools import lru_cache
@@ -22,7 +21,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import augment_lib
-from .core import InputError
+from .core import InputError, closest_name
 from .records import check_parameters, gpu_possible, surroundings, work_out_request
 
 REPO = Path(augment_lib.__file__).parents[1]
@@ -72,8 +71,8 @@ def signature(
 
 def nearest(name, known) -> str:
     "A hint at the right name."
-    near = difflib.get_close_matches(str(name), list(map(str, known)), n=1)
-    return f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(str, known)) or 'none'}."
+    near = closest_name(name, map(str, known))
+    return f"did you mean {near!r}?" if near else f"it has {', '.join(map(str, known)) or 'none'}."
 
 
 def check_arguments(
