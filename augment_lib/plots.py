@@ -254,7 +254,7 @@ def seed_boxplot(
     label="error", unit="", log=False, title="",
     repeat="seed",      # what the markers are repetitions over
 ):
-    "One row per method: a box over seeds and a marker per seed."
+    "One row per method: a marker per seed and, over several seeds, a box."
     _need_columns("long", long, ("method", "seed", "value"))
     lost = int((~np.isfinite(long.value)).sum())
     by_seed = long[np.isfinite(long.value)].groupby(["method", "seed"]).value.mean()
@@ -266,16 +266,19 @@ def seed_boxplot(
     ax, styles, draw = _axes(ax, 0.9 + 0.25 * len(order), order), method_styles(order), np.random.default_rng(0)
     thin = {"color": "0.6", "lw": 0.8}
     for row, (name, seeds) in enumerate(zip(order, values)):
-        ax.boxplot(seeds, positions=[row], orientation="horizontal", widths=0.62, showfliers=False, manage_ticks=False,
-                   medianprops={"color": "black", "lw": 1.2}, boxprops=thin, whiskerprops=thin, capprops=thin)
-        ax.scatter(seeds, row + draw.uniform(-0.17, 0.17, len(seeds)), s=11, alpha=0.8, lw=0, zorder=3, **styles[name])
+        several = len(seeds) > 1
+        if several:
+            ax.boxplot(seeds, positions=[row], orientation="horizontal", widths=0.62, showfliers=False, manage_ticks=False,
+                       medianprops={"color": "black", "lw": 1.2}, boxprops=thin, whiskerprops=thin, capprops=thin)
+        ax.scatter(seeds, row + several * draw.uniform(-0.17, 0.17, len(seeds)), s=11 if several else 28, alpha=0.8 if several else 1.0, lw=0, zorder=3, **styles[name])
     if reference is not None:
         ax.axvline(by_seed[reference].median(), color=PALETTE["line"], lw=0.8, ls="--", zorder=0)
     ax.set(ylim=(len(order) - 0.5, -0.5), yticks=range(len(order)), yticklabels=order)
     ax.set_xlabel(_wrap(ax, _unit(label, unit), 11))
     if log:
         log_axis(ax, by_seed[order].min(), by_seed[order].max())
-    _title(ax, title, f"{_plural(min(map(len, values)), repeat, most=max(map(len, values)))}; box: quartiles" + (f"; {_plural(lost, 'value')} lost" if lost else ""), room=12)
+    boxes = "; box: quartiles" if max(map(len, values)) > 1 else ""
+    _title(ax, title, f"{_plural(min(map(len, values)), repeat, most=max(map(len, values)))}{boxes}" + (f"; {_plural(lost, 'value')} lost" if lost else ""), room=12)
     return ax
 
 # %% ../nbs/40_plots.ipynb #40_plots-37
