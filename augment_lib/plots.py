@@ -263,13 +263,11 @@ def seed_boxplot(
     if absent or not order:
         raise InputError(f"long has no finite value of {absent or 'any method'}; it has the methods {sorted(set(long.method))}.")
     values = [by_seed[name].to_numpy() for name in order]
-    ax, styles, draw = _axes(ax, 0.9 + 0.25 * len(order), order), method_styles(order), np.random.default_rng(0)
-    thin = {"color": "0.6", "lw": 0.8}
+    ax, styles, draw, most = _axes(ax, 0.9 + 0.25 * len(order), order), method_styles(order), np.random.default_rng(0), max(map(len, values))
     for row, (name, seeds) in enumerate(zip(order, values)):
-        several = len(seeds) > 1
-        if several:
+        if several := len(seeds) > 1:
             ax.boxplot(seeds, positions=[row], orientation="horizontal", widths=0.62, showfliers=False, manage_ticks=False,
-                       medianprops={"color": "black", "lw": 1.2}, boxprops=thin, whiskerprops=thin, capprops=thin)
+                       medianprops={"color": "black", "lw": 1.2}, **dict.fromkeys(("boxprops", "whiskerprops", "capprops"), {"color": "0.6", "lw": 0.8}))
         ax.scatter(seeds, row + several * draw.uniform(-0.17, 0.17, len(seeds)), s=11 if several else 28, alpha=0.8 if several else 1.0, lw=0, zorder=3, **styles[name])
     if reference is not None:
         ax.axvline(by_seed[reference].median(), color=PALETTE["line"], lw=0.8, ls="--", zorder=0)
@@ -277,8 +275,7 @@ def seed_boxplot(
     ax.set_xlabel(_wrap(ax, _unit(label, unit), 11))
     if log:
         log_axis(ax, by_seed[order].min(), by_seed[order].max())
-    boxes = "; box: quartiles" if max(map(len, values)) > 1 else ""
-    _title(ax, title, f"{_plural(min(map(len, values)), repeat, most=max(map(len, values)))}{boxes}" + (f"; {_plural(lost, 'value')} lost" if lost else ""), room=12)
+    _title(ax, title, _plural(min(map(len, values)), repeat, most=most) + "; box: quartiles" * (most > 1) + (f"; {_plural(lost, 'value')} lost" if lost else ""), room=12)
     return ax
 
 # %% ../nbs/40_plots.ipynb #40_plots-37
