@@ -49,9 +49,9 @@ class _Missing(Exception):
     "What a rule needs and the committed results do not have."
 
     @classmethod
-    def among(cls, message, name, known):
+    def among(cls, message, name, known, cutoff=0.6):
         "With the name that was probably meant."
-        near = closest_name(name, known)
+        near = closest_name(name, known, cutoff)
         return cls(message + (f" (nearest: {near!r})" if near else ""))
 
 # %% ../nbs/44_claims.ipynb #44_claims-09
@@ -81,7 +81,7 @@ def _long(rows, names, metrics):
         above, _, below = metric.partition("/")
         for column in filter(None, (above, below)):
             if column not in rows:
-                raise _Missing.among(f"the table has no column {column!r}", column, rows.columns)
+                raise _Missing.among(f"the table has no column {column!r}", column, rows.columns, 0.5)
         value = rows[above] / rows[below] if below else rows[above]
         found = rows[[*KEYS, "method"]].assign(value=pd.to_numeric(value, errors="coerce").replace([np.inf, -np.inf], np.nan))
         found = found[found.method.isin(names)].dropna(subset="value")

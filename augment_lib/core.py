@@ -67,10 +67,11 @@ def check_number(
 def closest_name(
     name,             # what was asked for
     known,            # names that there are
+    cutoff=0.5,       # least likeness, 0 to 1
 ):                    # one of `known`, or None
     "The known name that is most like `name`, upper or lower case; None if none is like it."
     lowered = {str(other).strip().lower(): other for other in reversed(list(known))}        # of two that differ by case, the first
-    found = get_close_matches(str(name).strip().lower(), lowered, 1, 0.5)
+    found = get_close_matches(str(name).strip().lower(), lowered, 1, cutoff)
     return lowered[found[0]] if found else None
 
 # %% ../nbs/00_core.ipynb #00_core-15

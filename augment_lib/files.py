@@ -85,8 +85,8 @@ def find_set(
     files = table[(table.file == name) | (table.file.str.split("/").str[-1] == name)]
     if len(files):
         return files.iloc[0].copy()
-    known = {*SHIPPED, *table.index}
-    meant = closest_name(name, sorted(known))
+    known = [*SHIPPED, *table.index]
+    meant = closest_name(name, known)
     hint = f" Did you mean {meant!r}?" if meant else ""
     raise InputError(f"Data set {name!r} is unknown.{hint} `python -m augment_lib.data list` shows all {len(known)}.")
 

@@ -71,7 +71,7 @@ def signature(
 
 def nearest(name, known) -> str:
     "A hint at the right name."
-    near = closest_name(name, map(str, known))
+    near = closest_name(name, map(str, known), 0.6)              # stricter: the hint stands where the list would
     return f"did you mean {near!r}?" if near else f"it has {', '.join(map(str, known)) or 'none'}."
 
 
