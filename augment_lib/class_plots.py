@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 
+from .axes import axes_for, set_message, wrap_text
 from .core import InputError
-from .plots import PALETTE, _axes, _title, _wrap, method_styles, theme
+from .plots import PALETTE, method_styles, theme
 
 # %% ../nbs/40a_class_plots.ipynb #40a_class_plots-07
 def _plane_of(name, X):
@@ -47,7 +48,7 @@ def entropy_map(
 ):
     "Real rows shaded by the local entropy, new rows as crosses."
     cells, names = _plane_of("X", X)
-    H, ax = np.asarray(H, dtype=float), _axes(ax, 2.6)
+    H, ax = np.asarray(H, dtype=float), axes_for(ax, 2.6)
     if H.shape != (len(cells),) or len(y) != len(cells):
         raise InputError(f"X has {len(cells)} rows, y {len(y)} and H the shape {H.shape}; expected one label and one entropy per row.")
     top = np.log2(max(2, len(np.unique(np.asarray(y))))) if top is None else top
@@ -58,7 +59,7 @@ def entropy_map(
     if colorbar:
         ax.figure.colorbar(dots, ax=ax, label="local entropy (bits)", shrink=0.9)
     ax.set(xlabel=names[0], ylabel=names[1])
-    _title(ax, title, _rows_told(y, new))
+    set_message(ax, title, _rows_told(y, new))
     return ax
 
 # %% ../nbs/40a_class_plots.ipynb #40a_class_plots-14
@@ -73,7 +74,7 @@ def boundary_map(
 ):
     "The line at which each classifier is undecided about a class."
     cells, names = _plane_of("X", X)
-    ax, styles = _axes(ax, 2.6), ["--", "-", "-.", ":"]
+    ax, styles = axes_for(ax, 2.6), ["--", "-", "-.", ":"]
     low, high = cells.min(axis=0), cells.max(axis=0)
     pad = 0.08 * (high - low)
     axes = [np.linspace(a, b, steps) for a, b in zip(low - pad, high + pad)]
@@ -94,7 +95,7 @@ def boundary_map(
         ax.plot([], [], color=colours[name], ls=style, label=name if crossed else f"{name} ({told})")
     ax.set(xlabel=names[0], ylabel=names[1])
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, handletextpad=0.4, columnspacing=1)
-    _title(ax, title, _rows_told(y, new))
+    set_message(ax, title, _rows_told(y, new))
     return ax
 
 # %% ../nbs/40a_class_plots.ipynb #40a_class_plots-18
@@ -108,16 +109,16 @@ def tercile_bars(
     shares = np.asarray(table, dtype=float)
     if shares.ndim != 2 or shares.shape[1] != 3 or not len(shares) or np.nanmin(shares) < 0 or np.nanmax(np.abs(shares.sum(axis=1) - 1)) > 1e-6:
         raise InputError(f"table has shape {shares.shape}; expected three shares per method that sum to 1.")
-    ax, left = _axes(ax, 0.95 + 0.24 * len(shares), table.index), np.zeros(len(shares))
+    ax, left = axes_for(ax, 0.95 + 0.24 * len(shares), table.index), np.zeros(len(shares))
     for column, colour, name in zip(shares.T, ("#D9D9D9", "#9A9A9A", PALETTE["synthetic"]), ("low", "middle", "high")):
         ax.barh(range(len(shares)), column, left=left, color=colour, height=0.72, label=name)
         left += column
     for edge in (1 / 3, 2 / 3):
         ax.axvline(edge, color="black", lw=0.8, ls="--")
     ax.set(ylim=(len(shares) - 0.5, -0.5), xlim=(0, 1), yticks=range(len(shares)), yticklabels=[str(name) for name in table.index])
-    ax.set_xlabel(_wrap(ax, "share of new rows, by third of the local entropy", 11))
+    ax.set_xlabel(wrap_text(ax, "share of new rows, by third of the local entropy", 11))
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-    _title(ax, title, note, room=12)
+    set_message(ax, title, note, room=12)
     ax.set_title(ax.get_title("left"), pad=20)          # room for the legend
     return ax
 
@@ -132,7 +133,7 @@ def difference_forest(
     missing = [name for name in ("method", "difference", "low", "high") if name not in table]
     if missing or not len(table):
         raise InputError(f"table has {len(table)} row(s) and no column {missing}; expected method, difference, low, high.")
-    ax, names = _axes(ax, 0.95 + 0.23 * len(table), table.method), [str(name) for name in table.method]
+    ax, names = axes_for(ax, 0.95 + 0.23 * len(table), table.method), [str(name) for name in table.method]
     styles = method_styles(names)
     for row, (name, (middle, low, high)) in enumerate(zip(names, table[["difference", "low", "high"]].to_numpy(float))):
         if not np.isfinite(middle):
@@ -144,6 +145,6 @@ def difference_forest(
         ax.plot(middle, row, ms=5, ls="", mfc=None if clear else "white", zorder=3, **styles[name])
     ax.axvline(0, color=PALETTE["line"], lw=0.9, zorder=0)
     ax.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names)
-    ax.set_xlabel(_wrap(ax, label, 11))
-    _title(ax, title, note, room=12)
+    ax.set_xlabel(wrap_text(ax, label, 11))
+    set_message(ax, title, note, room=12)
     return ax

@@ -11,8 +11,9 @@ import textwrap
 import numpy as np
 import matplotlib.pyplot as plt
 
+from .axes import PAGE
 from .core import InputError
-from .plots import PAGE, theme
+from .plots import theme
 
 # %% ../nbs/40b_image_plots.ipynb #40b_image_plots-07
 def _pictures(images, name="images"):

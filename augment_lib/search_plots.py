@@ -10,8 +10,9 @@ import numpy as np
 import matplotlib.pyplot as plt
 from matplotlib.transforms import ScaledTranslation
 
+from .axes import PAGE
 from .core import InputError
-from .plots import PAGE, curve_with_spread, method_styles, theme
+from .plots import curve_with_spread, method_styles, theme
 
 # %% ../nbs/40c_search_plots.ipynb #40c_search_plots-08
 @theme()
