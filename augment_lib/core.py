@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['InputError', 'DataUnavailableError', 'ChecksumError', 'ModelFileError', 'check_option', 'check_number',
-           'closest_name', 'as_generator', 'spawn_seeds', 'torch_generator', 'resolve_device']
+           'closest_name', 'counted', 'as_generator', 'spawn_seeds', 'torch_generator', 'resolve_device']
 
 # %% ../nbs/00_core.ipynb #00_core-04
 import operator
@@ -73,6 +73,17 @@ def closest_name(
     lowered = {str(other).strip().lower(): other for other in reversed(list(known))}        # of two that differ by case, the first
     found = get_close_matches(str(name).strip().lower(), lowered, 1, cutoff)
     return lowered[found[0]] if found else None
+
+
+def counted(
+    number,           # how many
+    noun,             # in the singular
+    most=None,        # the other end of a range
+) -> str:
+    "`1 seed`, `2 families`, `no claims`, or `2 to 3 seeds` where it differs."
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    span = f" to {most:,}" if most not in (None, number) else ""
+    return (f"{number:,}{span}" if number or span else "no") + f" {noun if (most or number) == 1 else many}"
 
 # %% ../nbs/00_core.ipynb #00_core-15
 def as_generator(

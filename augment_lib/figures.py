@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 import augment_lib
-from .core import InputError
+from .core import InputError, counted
 from .records import work_out_request
 from .results import CLASSES, committed_table, compare_tables, finished_runs, fold, key_of
 from .results import merge, newest, promote, read_lines, write_out
@@ -96,8 +96,9 @@ def results_block(results, folder=EXPERIMENTS) -> str:
         stem, apart = records[0].experiment, differing(records)
         verdicts = [": ".join(filter(None, [told_apart(record, apart), record.verdict])) for record in records]
         seeds = max(len(record.seeds) for record in records)
+        run = records[0].profile + (f", {counted(seeds, 'seed')}" if seeds else "")                    # a benchmark may have none
         asked = title_of(Path(folder) / f"{stem}.ipynb").replace("|", "/")         # a bar would start a new column
-        lines.append(f"| {asked} [{stem}](nbs/experiments/{stem}.ipynb) | {records[0].profile}, {seeds} seed{'s' * (seeds != 1)} | {'; '.join(verdicts)} |")
+        lines.append(f"| {asked} [{stem}](nbs/experiments/{stem}.ipynb) | {run} | {'; '.join(verdicts)} |")
     return "\n".join(lines if len(lines) > 2 else ["No results are committed yet."])
 
 

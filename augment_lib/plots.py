@@ -16,8 +16,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from .axes import axes_for, counted, legend_above, log_axis, set_message, with_unit, wrap_text
-from .core import InputError, check_option
+from .axes import axes_for, legend_above, log_axis, set_message, with_unit, wrap_text
+from .core import InputError, check_option, counted
 from .storage import write_atomic
 from .weighting import check_target, target_density
 
@@ -239,7 +239,7 @@ def rank_diagram(
     cd=None,            # critical difference of ranks; joins methods closer than that
     groups=None,        # or: lists of names to join
     ax=None,            # matplotlib axes; None for a new figure
-    n=None, what=("family", "families"), title="",    # number of blocks ranked, and their name
+    n=None, what="family", title="",      # number of blocks ranked, and their name
 ):
     "Mean ranks from best to worst; bars join methods that cannot be separated."
     ranks = pd.Series(ranks, dtype=float).dropna().sort_values(kind="stable")
@@ -262,7 +262,7 @@ def rank_diagram(
         ax.plot([at, at], [first - 0.2, last + 0.2], color=PALETTE["line"], lw=2.5, solid_capstyle="round")
     ax.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names, xlabel="mean rank (1 is best)")
     ax.set_xticks(np.arange(1, np.floor(high) + 1, int(np.ceil(high / 5))))
-    counts = [n and counted(n, *what), cd is not None and f"critical difference {cd:.2g}", joined and "bars: not separable"]
+    counts = [n and counted(n, what), cd is not None and f"critical difference {cd:.2g}", joined and "bars: not separable"]
     set_message(ax, title, "; ".join(filter(None, counts)), room=12)
     return ax
 
@@ -335,6 +335,6 @@ def ratio_forest(
     note = "95 % interval; filled: 1 excluded"
     if "n_families" in table:
         few, most = int(table["n_families"].min()), int(table["n_families"].max())
-        note = counted(few, "family", "families", most) + "; " + note
+        note = counted(few, "family", most) + "; " + note
     set_message(ax, title, note, room=12)
     return ax

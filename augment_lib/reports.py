@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['VERDICTS', 'JUDGE', 'SIGNS', 'COLOURS', 'POINTS', 'verdict_of', 'run_records', 'claim_rows', 'figure_rows',
-           'effect_text', 'counted', 'seeds_text', 'machine_text', 'Places', 'experiment_titles', 'run_link', 'badge',
-           'tally', 'figure_card', 'gallery', 'claim_tables', 'comparison_of', 'effect_forest', 'executed_pages',
+           'effect_text', 'seeds_text', 'machine_text', 'Places', 'experiment_titles', 'run_link', 'badge', 'tally',
+           'figure_card', 'gallery', 'claim_tables', 'comparison_of', 'effect_forest', 'executed_pages',
            'build_reports']
 
 # %% ../nbs/45_reports.ipynb #45_reports-03
@@ -28,7 +28,7 @@ import pandas as pd
 import yaml
 
 import augment_lib
-from .core import InputError
+from .core import InputError, counted
 from .pages import Html, notebook_page, report_tool
 from .records import runs_home
 from .rules import LOGARITHMIC, clauses_of, parse_rule
@@ -126,12 +126,6 @@ def effect_text(effect, low=None, high=None) -> str:
     "An effect with its interval, or nothing."
     shown = [f"{value:.3g}" if pd.notna(value) else "" for value in (effect, low, high)]
     return shown[0] + (f" [{shown[1]}, {shown[2]}]" if all(shown) else "")
-
-
-def counted(number, noun) -> str:
-    "1 claim, 2 claims, no claims."
-    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{number or 'no'} {noun if number == 1 else many}"
 
 
 def seeds_text(seeds) -> str:
