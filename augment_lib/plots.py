@@ -204,11 +204,13 @@ def seed_boxplot(
     if absent or not order:
         raise InputError(f"long has no finite value of {absent or 'any method'}; it has the methods {sorted(set(long.method))}.")
     values = [by_seed[name].to_numpy() for name in order]
-    ax, styles, draw, most = axes_for(ax, 0.9 + 0.25 * len(order), order), method_styles(order), np.random.default_rng(0), max(map(len, values))
+    ax, styles, draw = axes_for(ax, 0.9 + 0.25 * len(order), order), method_styles(order), np.random.default_rng(0)
+    thin, most = {"color": "0.6", "lw": 0.8}, max(map(len, values))
     for row, (name, seeds) in enumerate(zip(order, values)):
-        if several := len(seeds) > 1:
+        several = len(seeds) > 1
+        if several:
             ax.boxplot(seeds, positions=[row], orientation="horizontal", widths=0.62, showfliers=False, manage_ticks=False,
-                       medianprops={"color": "black", "lw": 1.2}, **dict.fromkeys(("boxprops", "whiskerprops", "capprops"), {"color": "0.6", "lw": 0.8}))
+                       medianprops={"color": "black", "lw": 1.2}, boxprops=thin, whiskerprops=thin, capprops=thin)
         ax.scatter(seeds, row + several * draw.uniform(-0.17, 0.17, len(seeds)), s=11 if several else 28, alpha=0.8 if several else 1.0, lw=0, zorder=3, **styles[name])
     if reference is not None:
         ax.axvline(by_seed[reference].median(), color=PALETTE["line"], lw=0.8, ls="--", zorder=0)

@@ -196,7 +196,7 @@ def test_a_report_notebook_only_reads(path):
     assert [i for i, cell in enumerate(code) if "parameters" in cell["metadata"].get("tags", ())] == [0]
     tree = ast.parse("\n".join("".join(cell["source"]) for cell in code))
     names = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert names <= {"pathlib", "augment_lib.core", "augment_lib.pages", "augment_lib.reports"}
+    assert names <= {"pathlib", "augment_lib.pages", "augment_lib.reports"}
 
 
 # ---- the site
