@@ -1677,6 +1677,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'augment_lib.results.finished_runs': ('results.html#finished_runs', 'augment_lib/results.py'),
                                      'augment_lib.results.fold': ('results.html#fold', 'augment_lib/results.py'),
                                      'augment_lib.results.key_of': ('results.html#key_of', 'augment_lib/results.py'),
+                                     'augment_lib.results.left_out': ('results.html#left_out', 'augment_lib/results.py'),
                                      'augment_lib.results.merge': ('results.html#merge', 'augment_lib/results.py'),
                                      'augment_lib.results.newest': ('results.html#newest', 'augment_lib/results.py'),
                                      'augment_lib.results.promote': ('results.html#promote', 'augment_lib/results.py'),

@@ -14,7 +14,7 @@ import augment_lib
 from .core import InputError, counted
 from .records import work_out_request
 from .results import CLASSES, committed_table, compare_tables, finished_runs, fold, key_of
-from .results import merge, newest, promote, read_lines, write_out
+from .results import left_out, merge, newest, promote, read_lines, write_out
 from .storage import write_atomic
 
 REPO = Path(augment_lib.__file__).parents[1]
@@ -157,6 +157,8 @@ def promote_runs(
             stale = outdated(run.record, folder)
             told = f"; made by an earlier version of the {' and the '.join(stale)}" if stale else ""
             say(f"    {run.record.id}: {run.record.verdict}{told}")
+        for sentence in left_out(group, table):
+            say(f"    {sentence}")
         if not dry_run:
             promote(group, results)
         write_out(group, out)

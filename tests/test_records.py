@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -225,6 +226,23 @@ def test_oversized_table_is_refused_before_anything_is_written(tmp_path, monkeyp
     with pytest.raises(InputError, match="expected at most 100"):
         results.promote([small_run(tmp_path / "run", TABLE)], tmp_path / "results")
     assert not (tmp_path / "results").exists()
+
+
+def test_an_oversized_figure_is_left_out_and_named(tmp_path, monkeypatch, capsys):
+    figure = plt.figure(figsize=(2, 1.5))
+    run, said = small_run(tmp_path / "runs" / "30_toy" / "one", TABLE, figures={"errors": figure}), []
+    plt.close(figure)
+    sizes = {path.suffix: path.stat().st_size for path in (run.folder / "figures").iterdir()}
+    assert sizes[".png"] != sizes[".svg"]
+    small, large = sorted(sizes, key=sizes.get)
+    monkeypatch.setattr(results, "FIGURE_LIMIT", sizes[small])
+    figures.promote_runs(tmp_path / "runs", tmp_path / "results", tmp_path / "out", say=said.append)
+    assert [path.suffix for path in (tmp_path / "results" / "figures").iterdir()] == [small]
+    assert [path.suffix for path in sorted((tmp_path / "out" / "figures").iterdir())] == [".png", ".svg"], "what is only looked at has no limit"
+    manifest = json.loads((tmp_path / "results" / "manifest.json").read_text())
+    assert [Path(name).suffix for name in manifest["figures"]] == [small]
+    told = [line for line in said if "left out" in line]
+    assert len(told) == 1 and f"{large} has {sizes[large]:,} bytes" in told[0] and "Draw fewer points" in told[0]
 
 
 # ---- the repository's own
