@@ -315,7 +315,7 @@ def judge_rule(
     order = ("not reproduced", "not run", "partly", "reproduced")
     order = order if rule.joint == "and" else ("reproduced", "partly", "not run", "not reproduced")
     decisive = min(parts, key=lambda part: order.index(part.verdict))
-    return decisive._replace(why=f" {rule.joint} ".join(part.why for part in parts), runs=" ".join(sorted({r for p in parts for r in p.runs.split()})))
+    return decisive._replace(why=f" {rule.joint} ".join(dict.fromkeys(part.why for part in parts)), runs=" ".join(sorted({r for p in parts for r in p.runs.split()})))
 
 # %% ../nbs/44_claims.ipynb #44_claims-24
 COLUMNS = ("id", "paper", "statement", "paper_value", "experiment", "rule", "data", "seeds", "meaning")
