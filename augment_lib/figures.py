@@ -12,7 +12,7 @@ from pathlib import Path
 
 import augment_lib
 from .core import InputError, counted
-from .records import work_out_request
+from .records import NEUTRAL, work_out_request
 from .results import CLASSES, committed_table, compare_tables, finished_runs, fold, key_of
 from .results import left_out, merge, newest, promote, read_lines, write_out
 from .storage import write_atomic
@@ -76,8 +76,8 @@ def title_of(
 
 
 def differing(records) -> list:
-    "Names of the parameters in which records of one experiment differ; headline rows are always told."
-    names = {name: None for record in records for name in record.parameters if name not in ("run_dir", "profile")}
+    "Names of the parameters in which the questions of one experiment differ; headline rows are always told."
+    names = {name: None for record in records for name in record.parameters if name not in (*NEUTRAL, "profile")}
     return [name for name in names if name == "headline" or len({str(record.parameters.get(name)) for record in records}) > 1]
 
 
